@@ -1,0 +1,104 @@
+// Runs jobs on all threads. A job is an operation over `items` independent pieces of work, handed out as tickets of
+// `grain` items; each piece is computed whole by one thread, so results do not depend on who takes what.
+//
+// A thread holding a ticket keeps the job open (the caller waits for DONE = tickets), so the arguments stay unchanged
+// while anybody reads them, and a worker that wakes late simply joins whatever job runs then.
+import {
+  CALLER_SLEEPS,
+  DONE,
+  FAILED,
+  FINISHED,
+  GO,
+  JOB_GRAIN,
+  JOB_ITEMS,
+  JOB_OP,
+  JOB_TICKETS,
+  Op,
+  PENDING,
+  SCRATCH,
+  SCRATCH_SIZE,
+  SLEEPERS,
+  STOP,
+  TICKET,
+  TICKET_BIAS,
+} from "../wasm/abi";
+import { rms_norm } from "./norm";
+
+const SPINS: i32 = 20000;
+
+function run(op: i32, scratch: usize, begin: i32, end: i32): void {
+  switch (op) {
+    case Op.RmsNorm:
+      rms_norm(begin, end);
+      break;
+    default:
+      unreachable();
+  }
+}
+
+function takeTickets(thread: i32): void {
+  const scratch: usize = load<u32>(SCRATCH) + <usize> thread * load<u32>(SCRATCH_SIZE);
+  while (true) {
+    const left = atomic.sub<i32>(TICKET, 1) - TICKET_BIAS;
+    if (left <= 0) return;
+    const grain = load<i32>(JOB_GRAIN);
+    const begin = (load<i32>(JOB_TICKETS) - left) * grain;
+    run(load<i32>(JOB_OP), scratch, begin, min(begin + grain, load<i32>(JOB_ITEMS)));
+    atomic.add<i32>(DONE, 1);
+    if (thread != 0 && atomic.load<i32>(CALLER_SLEEPS) != 0) atomic.notify(DONE, 1);
+  }
+}
+
+/** Runs a job; the caller has written the arguments. Answers PENDING if workers have not finished in reasonable time. */
+export function dispatch(op: i32, items: i32, grain: i32, workers: i32, maySleep: i32): i32 {
+  const tickets = (items + grain - 1) / grain;
+  if (workers == 0 || tickets <= 1) {
+    run(op, load<u32>(SCRATCH), 0, items);
+    return FINISHED;
+  }
+  store<i32>(JOB_OP, op);
+  store<i32>(JOB_ITEMS, items);
+  store<i32>(JOB_GRAIN, grain);
+  store<i32>(JOB_TICKETS, tickets);
+  atomic.store<i32>(DONE, 0);
+  atomic.store<i32>(TICKET, TICKET_BIAS + tickets);
+  atomic.add<i32>(GO, 1);
+  if (atomic.load<i32>(SLEEPERS) > 0) atomic.notify(GO, workers);
+  takeTickets(0);
+  return await_job(maySleep);
+}
+
+/** Waits for the running job: spins, then sleeps a while where that is allowed. */
+export function await_job(maySleep: i32): i32 {
+  const tickets = load<i32>(JOB_TICKETS);
+  for (let round = 0; round < 64; round++) {
+    for (let spin = 0; spin < SPINS; spin++) {
+      if (atomic.load<i32>(DONE) == tickets) return FINISHED;
+    }
+    if (atomic.load<i32>(FAILED) != 0) return PENDING;
+    if (maySleep) {
+      atomic.store<i32>(CALLER_SLEEPS, 1);
+      const done = atomic.load<i32>(DONE);
+      if (done != tickets) atomic.wait<i32>(DONE, done, 1000000);
+      atomic.store<i32>(CALLER_SLEEPS, 0);
+    }
+  }
+  return atomic.load<i32>(DONE) == tickets ? FINISHED : PENDING;
+}
+
+/** A worker's whole life: take tickets, spin, sleep, until STOP. */
+export function worker(thread: i32): void {
+  let seen = 0;
+  while (true) {
+    let spin = 0;
+    while (atomic.load<i32>(GO) == seen && spin < SPINS) spin++;
+    if (atomic.load<i32>(GO) == seen) {
+      atomic.add<i32>(SLEEPERS, 1);
+      atomic.wait<i32>(GO, seen, -1);
+      atomic.sub<i32>(SLEEPERS, 1);
+    }
+    seen = atomic.load<i32>(GO);
+    if (atomic.load<i32>(STOP) != 0) return;
+    takeTickets(thread);
+  }
+}

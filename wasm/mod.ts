@@ -1,0 +1,10 @@
+/**
+ * The kernels and their border: shared memory, threads and one typed call per kernel.
+ *
+ * @module
+ */
+export { Engine, type EngineOptions, SCRATCH_BYTES } from "./engine.ts";
+export { type Build, hasRelaxedSimd, hasSimd } from "./features.ts";
+export { Memory, NULL, offset, type Ptr } from "./memory.ts";
+export * as kernels from "./kernels.ts";
+export { Op } from "./abi.ts";
