@@ -1,4 +1,4 @@
-// Arguments of the running job, by position; wasm/kernels.ts writes them in the same order.
+// Arguments of the running job, by position; wasm/kernels/ writes them in the same order.
 import { FLOATS, INTS } from "../wasm/abi";
 
 // @ts-ignore: decorator

@@ -89,7 +89,7 @@ export class Engine {
 
   /**
    * Runs one kernel over `items` pieces of work on all threads, `grain` pieces per ticket. Arguments go by position;
-   * `wasm/kernels.ts` has a typed function per kernel.
+   * `wasm/kernels/` has a typed function per kernel.
    */
   call(
     op: Op,

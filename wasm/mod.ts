@@ -6,5 +6,5 @@
 export { Engine, type EngineOptions, SCRATCH_BYTES } from "./engine.ts";
 export { type Build, hasRelaxedSimd, hasSimd } from "./features.ts";
 export { Memory, NULL, offset, type Ptr } from "./memory.ts";
-export * as kernels from "./kernels.ts";
+export * as kernels from "./kernels/mod.ts";
 export { Op } from "./abi.ts";

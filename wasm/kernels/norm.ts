@@ -1,13 +1,9 @@
 // One typed function per kernel. Arguments go into the control block in the order the kernel reads them.
 // `grain` (items per ticket) only divides the work; it never changes a result.
-import { Op } from "./abi.ts";
-import type { Engine } from "./engine.ts";
-import type { Ptr } from "./memory.ts";
-
-/** Items per ticket so that each thread gets a few tickets, and none is smaller than `least` items. */
-export function share(engine: Engine, items: number, least: number): number {
-  return Math.max(least, Math.ceil(items / (engine.threads * 4)));
-}
+import { Op } from "../abi.ts";
+import type { Engine } from "../engine.ts";
+import type { Ptr } from "../memory.ts";
+import { share } from "./share.ts";
 
 /** out[t] = x[t] / sqrt(mean(x[t]²) + eps) · weight, f32 [tokens, dim]. */
 export function rmsNorm(

@@ -1,0 +1,2 @@
+/** One typed function per kernel; see `kernels/README.md` for what each computes. */
+export * from "./norm.ts";
