@@ -1,0 +1,132 @@
+// InternViT, the vision tower of InternVL: pre-norm transformer with layer scale over patches and a class token.
+// Chen et al., "InternVL", CVPR 2024; the 300M kind (layer norms, no norm on queries and keys).
+import { equalSequences } from "../../tensor/sequences.ts";
+import type { Norm, Ops, PatchShape } from "../../ops/ops.ts";
+import type { Linear } from "../../formats/weight.ts";
+import { biasesOf, type WeightStore } from "../store.ts";
+import type { Block, Vector, VisionPart } from "../vlm.ts";
+
+/** What the tower is made of. */
+export interface InternVitConfig {
+  /** Width. */
+  readonly hidden: number;
+  /** Number of blocks. */
+  readonly blocks: number;
+  /** Attention heads. */
+  readonly heads: number;
+  /** Width inside the MLP. */
+  readonly intermediate: number;
+  /** Pixels per tile side. */
+  readonly imageSize: number;
+  /** Pixels per patch side. */
+  readonly patchSize: number;
+  /** Of the layer norms. */
+  readonly eps: number;
+  /** Whether queries, keys and values have biases. */
+  readonly qkvBias: boolean;
+}
+
+interface Layer {
+  name: string;
+  before: Norm;
+  q: Linear;
+  k: Linear;
+  v: Linear;
+  out: Linear;
+  scale1: Vector;
+  after: Norm;
+  fc1: Linear;
+  fc2: Linear;
+  scale2: Vector;
+  norms: Vector[];
+}
+
+/** Loads the tower under `vision_tower`. */
+export async function loadInternVit(
+  store: WeightStore,
+  config: InternVitConfig,
+  pixels: Pick<PatchShape, "mean" | "std">,
+): Promise<VisionPart> {
+  const { hidden, imageSize, patchSize } = config;
+  const grid = imageSize / patchSize;
+  const at = "vision_tower.embeddings";
+  const patch = await store.linear(
+    `${at}.patch_embeddings.projection`,
+    hidden,
+    3 * patchSize ** 2,
+    true,
+  );
+  const classToken = await store.vector(`${at}.cls_token`, [1, 1, hidden]);
+  const positions = await store.vector(`${at}.position_embeddings`, [1, 1 + grid ** 2, hidden]);
+  const blocks: Block[] = [];
+  for (let i = 0; i < config.blocks; i++) {
+    blocks.push(toBlock(await loadLayer(store, config, `vision_tower.encoder.layer.${i}`), config));
+  }
+  const shape: PatchShape = { imageSize, patchSize, ...pixels };
+  return {
+    name: "vision",
+    blocks,
+    linears: [patch],
+    vectors: [classToken, positions, ...biasesOf([patch])],
+    embed(ops, tiles) {
+      const patches = ops.linear(ops.patches(tiles, shape), patch);
+      return ops.assembleTokens(patches, classToken.tensor, positions.tensor);
+    },
+    context: (tiles) => ({ sequences: equalSequences(tiles, 1 + grid ** 2) }),
+    finish: (ops, x) => ops.pixelShuffle(x, grid),
+  };
+}
+
+async function loadLayer(
+  store: WeightStore,
+  config: InternVitConfig,
+  name: string,
+): Promise<Layer> {
+  const { hidden, intermediate, qkvBias, eps } = config;
+  const norms: Vector[] = [];
+  const norm = async (which: string): Promise<Norm> => {
+    const weight = await store.vector(`${name}.${which}.weight`, [hidden]);
+    const bias = await store.vector(`${name}.${which}.bias`, [hidden]);
+    norms.push(weight, bias);
+    return { weight: weight.tensor, bias: bias.tensor, eps };
+  };
+  return {
+    name,
+    before: await norm("layernorm_before"),
+    q: await store.linear(`${name}.attention.q_proj`, hidden, hidden, qkvBias),
+    k: await store.linear(`${name}.attention.k_proj`, hidden, hidden, qkvBias),
+    v: await store.linear(`${name}.attention.v_proj`, hidden, hidden, qkvBias),
+    out: await store.linear(`${name}.attention.projection_layer`, hidden, hidden, true),
+    scale1: await store.vector(`${name}.lambda_1`, [hidden]),
+    after: await norm("layernorm_after"),
+    fc1: await store.linear(`${name}.mlp.fc1`, intermediate, hidden, true),
+    fc2: await store.linear(`${name}.mlp.fc2`, hidden, intermediate, true),
+    scale2: await store.vector(`${name}.lambda_2`, [hidden]),
+    norms,
+  };
+}
+
+function toBlock(layer: Layer, { heads, hidden }: InternVitConfig): Block {
+  const linears = [layer.q, layer.k, layer.v, layer.out, layer.fc1, layer.fc2];
+  return {
+    name: layer.name,
+    linears,
+    vectors: [...layer.norms, layer.scale1, layer.scale2, ...biasesOf(linears)],
+    run(ops: Ops, x, { sequences }) {
+      const h = ops.layerNorm(x, layer.before);
+      const [q, k, v] = [ops.linear(h, layer.q), ops.linear(h, layer.k), ops.linear(h, layer.v)];
+      const headDim = hidden / heads;
+      const seen = ops.attend(q, k, v, {
+        heads,
+        kvHeads: heads,
+        headDim,
+        causal: false,
+        sequences,
+      });
+      x = ops.addScaled(x, ops.linear(seen, layer.out), layer.scale1.tensor);
+
+      const m = ops.gelu(ops.linear(ops.layerNorm(x, layer.after), layer.fc1));
+      return ops.addScaled(x, ops.linear(m, layer.fc2), layer.scale2.tensor);
+    },
+  };
+}
