@@ -108,21 +108,29 @@ export class Engine {
     for (let i = 0; i < ints.length; i++) this.#ints[i] = ints[i] as number;
     for (let i = 0; i < floats.length; i++) this.#floats[i] = floats[i]!;
     const workers = this.#pool?.size ?? 0;
-    if (
-      this.#exports.dispatch(op, items, Math.max(1, grain), workers, this.#maySleep) === FINISHED
-    ) return;
+    let state: number;
+    try {
+      state = this.#exports.dispatch(op, items, Math.max(1, grain), workers, this.#maySleep);
+    } catch (trap) {
+      throw this.#lost(`the caller's thread trapped (${trap})`, trap);
+    }
     const start = Date.now();
-    while (this.#exports.await_job(this.#maySleep) !== FINISHED) {
+    while (state !== FINISHED) {
       const failure = this.#pool?.failure ??
         (Date.now() - start > PATIENCE_MS ? "a worker stopped answering" : undefined);
-      if (failure) {
-        this.close();
-        throw new LobitError(
-          "internal",
-          `A kernel did not finish: ${failure}. Load the model again.`,
-        );
-      }
+      if (failure) throw this.#lost(failure);
+      state = this.#exports.await_job(this.#maySleep);
     }
+  }
+
+  /** After a trap tickets are missing for ever, so no later job could finish: the engine ends. */
+  #lost(failure: string, cause?: unknown): LobitError {
+    this.close();
+    return new LobitError(
+      "internal",
+      `A kernel did not finish: ${failure}. Load the model again.`,
+      { cause },
+    );
   }
 
   /** Ends the threads. The engine cannot be used afterwards. */

@@ -1,6 +1,6 @@
 // One shared WebAssembly memory for weights and activations, and the heap that divides it up. Shared memory never
 // detaches when it grows, so views made earlier stay valid.
-import { LobitError } from "../src/base/errors.ts";
+import { badRequest, LobitError } from "../src/base/errors.ts";
 import { HEAP } from "./abi.ts";
 
 declare const place: unique symbol;
@@ -45,8 +45,11 @@ export class Memory {
   #used = 0;
   #peak = 0;
 
-  /** Makes a memory that may grow to `maxBytes` (at most 4 GiB). */
+  /** Makes a memory that may grow to `maxBytes` (at most 4 GiB). Throws `bad-request` if that is no size. */
   constructor(maxBytes: number = LIMIT_PAGES * PAGE) {
+    if (!(maxBytes >= 0)) {
+      throw badRequest(`The memory limit must be a number of bytes, not ${maxBytes}.`);
+    }
     this.#maxPages = Math.min(LIMIT_PAGES, Math.floor(maxBytes / PAGE));
     this.wasm = new WebAssembly.Memory({ initial: 1, maximum: LIMIT_PAGES, shared: true });
   }
@@ -63,6 +66,7 @@ export class Memory {
 
   /** Reserves bytes (64-byte aligned, content undefined). Throws `no-memory` when the limit is reached. */
   allocate(bytes: number): Ptr {
+    if (!(bytes >= 0)) throw new LobitError("internal", `Cannot reserve ${bytes} bytes.`);
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
     let best = -1;
     for (let i = 0; i < this.#holes.length; i++) {
