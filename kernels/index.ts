@@ -23,6 +23,18 @@ import {
   TICKET_BIAS,
 } from "../wasm/abi";
 import { rms_norm } from "./norm";
+import {
+  abs_max,
+  add,
+  clamp_into,
+  exponential,
+  gelu,
+  gelu_backward,
+  scale,
+  sum_squares,
+  swiglu,
+  swiglu_backward,
+} from "./pointwise";
 
 const SPINS: i32 = 20000;
 
@@ -30,6 +42,36 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
   switch (op) {
     case Op.RmsNorm:
       rms_norm(begin, end);
+      break;
+    case Op.Exponential:
+      exponential(begin, end);
+      break;
+    case Op.Add:
+      add(begin, end);
+      break;
+    case Op.Scale:
+      scale(begin, end);
+      break;
+    case Op.Gelu:
+      gelu(begin, end);
+      break;
+    case Op.GeluBackward:
+      gelu_backward(begin, end);
+      break;
+    case Op.SwiGlu:
+      swiglu(begin, end);
+      break;
+    case Op.SwiGluBackward:
+      swiglu_backward(begin, end);
+      break;
+    case Op.ClampInto:
+      clamp_into(begin, end);
+      break;
+    case Op.SumSquares:
+      sum_squares(begin, end);
+      break;
+    case Op.AbsMax:
+      abs_max(begin, end);
       break;
     default:
       unreachable();

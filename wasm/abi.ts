@@ -45,4 +45,14 @@ export const PENDING = 0;
 /** One number per kernel that `dispatch` can run. */
 export enum Op {
   RmsNorm,
+  Exponential,
+  Add,
+  Scale,
+  Gelu,
+  GeluBackward,
+  SwiGlu,
+  SwiGluBackward,
+  ClampInto,
+  SumSquares,
+  AbsMax,
 }

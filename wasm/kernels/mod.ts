@@ -1,2 +1,3 @@
 /** One typed function per kernel; see `kernels/README.md` for what each computes. */
 export * from "./norm.ts";
+export * from "./pointwise.ts";
