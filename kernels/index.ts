@@ -22,6 +22,7 @@ import {
   TICKET,
   TICKET_BIAS,
 } from "../wasm/abi";
+import { checksum } from "./checksum";
 import { rms_norm } from "./norm";
 import {
   abs_max,
@@ -72,6 +73,9 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.AbsMax:
       abs_max(begin, end);
+      break;
+    case Op.Checksum:
+      checksum(begin, end);
       break;
     default:
       unreachable();

@@ -45,6 +45,7 @@ export const PENDING = 0;
 /** One number per kernel that `dispatch` can run. */
 export enum Op {
   RmsNorm,
+  Checksum,
   Exponential,
   Add,
   Scale,

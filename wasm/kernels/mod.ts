@@ -1,3 +1,4 @@
 /** One typed function per kernel; see `kernels/README.md` for what each computes. */
+export * from "./checksum.ts";
 export * from "./norm.ts";
 export * from "./pointwise.ts";
