@@ -179,7 +179,7 @@ function documentedPaths(): string[] {
   const paths: string[] = [];
   const open: string[] = [];
   for (const line of block.split("\n")) {
-    const match = line.match(/^( *)(\S+(?: \S+)*)(?:  |$)/);
+    const match = line.match(/^( *)(\S+(?: \S+)*)(?: {2}|$)/);
     if (!match) continue;
     const depth = match[1]!.length / 2;
     for (const name of match[2]!.split(" ")) {

@@ -3,12 +3,10 @@
 import { badRequest, LobitError } from "../src/base/errors.ts";
 import { HEAP } from "./abi.ts";
 
-declare const place: unique symbol;
-
 /** A place in the shared memory. Opaque outside `wasm/`: no arithmetic, only {@linkcode offset}. */
 export interface Ptr {
   /** Never present at run time: keeps a Ptr from being mixed up with a number. */
-  readonly [place]: true;
+  readonly opaque: never;
 }
 
 /** No place: stands for an absent optional operand. */

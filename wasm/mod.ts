@@ -6,5 +6,6 @@
 export { Engine, type EngineOptions, SCRATCH_BYTES } from "./engine.ts";
 export { type Build, hasRelaxedSimd, hasSimd } from "./features.ts";
 export { Memory, NULL, offset, type Ptr } from "./memory.ts";
+/** Typed calls, one function per kernel. */
 export * as kernels from "./kernels/mod.ts";
 export { Op } from "./abi.ts";
