@@ -61,9 +61,7 @@ function decodeSamples(parts: JpegParts, name: string): Uint8Array {
   } catch (error) {
     throw badFile(
       name,
-      `the JPEG is damaged: ${
-        error instanceof Error ? error.message : error
-      }. Download or save it again.`,
+      "the JPEG is damaged: its coded pixels are not readable. Download or save it again.",
       { cause: error },
     );
   }

@@ -62,15 +62,17 @@ export function readJpegSegments(bytes: Uint8Array, name: string): JpegParts {
     codedBytes: 0,
     essential: new Uint8Array(0),
   };
+  const scanned = new Set<number>();
   let scans = 0;
+  let ended = false;
   let at = 2;
   while (at < bytes.length) {
     if (bytes[at] !== 0xff) throw damaged(name, `no marker at byte ${at}`);
     // Any number of 0xff may stand before a marker.
     while (bytes[at + 1] === 0xff) at++;
     const marker = bytes[at + 1];
-    // A file may lack its end marker; the entropy decoder notices if pixels are missing, too.
-    if (marker === EOI || marker === undefined) break;
+    ended = marker === EOI;
+    if (ended || marker === undefined) break;
     if (marker === TEM || (marker >= RST0 && marker <= SOI)) {
       throw damaged(name, `marker 0x${marker.toString(16)} out of place at byte ${at}`);
     }
@@ -91,7 +93,7 @@ export function readJpegSegments(bytes: Uint8Array, name: string): JpegParts {
     if (marker === DHT) checkHuffman(body, name);
     if (marker === DRI && body.length !== 2) throw damaged(name, "its restart interval is cut off");
     if (marker === SOS) {
-      checkScan(body, parts, name);
+      checkScan(body, parts, scanned, name);
       if (++scans > MOST_SCANS) {
         throw badFile(name, `the JPEG has more than ${MOST_SCANS} scans; save it again.`);
       }
@@ -111,7 +113,10 @@ export function readJpegSegments(bytes: Uint8Array, name: string): JpegParts {
     }
     at = end;
   }
-  if (scans === 0) throw damaged(name, "it ends before the pixels");
+  // Some cameras leave out the end marker. Then the entropy decoder notices missing pixels, but nobody can tell
+  // whether a progressive file lacks its last refinements.
+  const complete = scanned.size === parts.components.length && (ended || !parts.progressive);
+  if (scans === 0 || !complete) throw damaged(name, "it ends before its last scan");
   parts.essential = concat(kept);
   return parts;
 }
@@ -149,7 +154,12 @@ function readFrame(marker: number, body: Uint8Array, parts: JpegParts, name: str
   }
 }
 
-function checkScan(body: Uint8Array, parts: JpegParts, name: string): void {
+function checkScan(
+  body: Uint8Array,
+  parts: JpegParts,
+  scanned: Set<number>,
+  name: string,
+): void {
   const count = body[0] ?? 0;
   if (count < 1 || count > parts.components.length || body.length !== 4 + 2 * count) {
     throw damaged(name, "a scan header contradicts the frame header");
@@ -165,6 +175,7 @@ function checkScan(body: Uint8Array, parts: JpegParts, name: string): void {
   }
   if (count > 1 && blocks > 10) throw damaged(name, "a scan interleaves too many blocks");
   const [first, last, bits] = [body.at(-3)!, body.at(-2)!, body.at(-1)!];
+  if (first === 0) { for (const id of seen) scanned.add(id); }
   if (!parts.progressive) return;
   // DC and AC coefficients never share a progressive scan, and an AC scan has one component.
   const legal = first === 0 ? last === 0 : last >= first && last <= 63 && count === 1;
