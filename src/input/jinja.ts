@@ -9,7 +9,7 @@ type Value = ReturnType<Interpreter["evaluate"]>;
 
 /** Characters of a template; the longest in use have about 20,000. */
 const MAX_SOURCE = 256 * 1024;
-const MAX_STEPS = 500_000;
+const MAX_STEPS = 200_000;
 const MAX_NUMBER = 100_000;
 const MAX_SIZE = 1024 * 1024;
 
