@@ -6,10 +6,12 @@
  * - scales   with `second`: per panel and 4 groups a vector; lane r (i16) holds row r, group 4j+i in bits 4i..4i+3.
  *            without: explicit i16 m, per panel and group a vector of 8 rows
  * - zeros    bilevel; 3 and 4 bits like scale codes, 2 bits: 8 groups a vector, group 8j+i in bits 2i..2i+1
- * - codes    per panel and slab (16 columns), K = row quad (0-3, 4-7), byte i = row 4K + (i>>2):
- *   2 bits   vector K: bits 2p..2p+1 = column 4p + (i&3)
- *   3 bits   the low two bits as above, then one vector of third bits: bit 4K+p = column 4p + (i&3)
- *   4 bits   vector 2K+h: low nibble = column 8h + (i&3), high nibble = column 8h + 4 + (i&3)
+ * - codes    per panel and pair of slabs (32 columns), so that 16-bit sums of neighbouring products stay within a
+ *   slab. Column c of the pair is in word w = (c & 15) >> 1; row quad K = row >> 2; byte i of a vector belongs to row
+ *   4K + (i >> 2) and to column 16 (i >> 1 & 1) + 2w + (i & 1):
+ *   2 bits   vector 2K + (w >> 2), bits 2(w & 3) and up
+ *   3 bits   the low two bits as above, then a vector of third bits per quad: vector K, bit w
+ *   4 bits   vector 4K + (w >> 1), low nibble for even w, high nibble for odd w
  *   8 bits   the low nibbles as at 4 bits, then the high nibbles
  */
 
@@ -22,6 +24,8 @@ export const LAYOUT_VERSION = 1;
 export const PANEL = 8;
 /** Columns of a slab. */
 export const SLAB = 16;
+/** Columns of two slabs, whose codes lie together. */
+export const PAIR = 32;
 /** Columns of a chunk: one activation scale each. */
 export const CHUNK = 64;
 
@@ -71,16 +75,16 @@ export interface Layout {
   readonly panelScales: number;
   /** From one panel's zero codes to the next, 0 without `zeros`. */
   readonly panelZeros: number;
-  /** From one slab's codes to the next. */
-  readonly slabCodes: number;
+  /** From one pair's codes to the next. */
+  readonly pairCodes: number;
   /** From one panel's codes to the next. */
   readonly panelCodes: number;
   /** The whole blob, a multiple of 64. */
   readonly bytes: number;
 }
 
-/** Bytes of a slab's codes of 8 rows. */
-const SLAB_BYTES = { 2: 32, 3: 48, 4: 64, 8: 128 } as const;
+/** Bytes of a pair's codes of 8 rows. */
+const PAIR_BYTES = { 2: 64, 3: 96, 4: 128, 8: 256 } as const;
 
 const roundUp = (size: number, to: number) => Math.ceil(size / to) * to;
 
@@ -112,8 +116,8 @@ export function layoutOf(format: Format, rows: number, columns: number): Layout 
   const panelZeros = format.kind === "bilevel"
     ? 16 * Math.ceil(groupStride / (bits === 2 ? 8 : 4))
     : 0;
-  const slabCodes = SLAB_BYTES[bits];
-  const panelCodes = slabs * slabCodes;
+  const pairCodes = PAIR_BYTES[bits];
+  const panelCodes = slabs / 2 * pairCodes;
 
   let end = 0;
   const region = (bytes: number): Region => {
@@ -148,7 +152,7 @@ export function layoutOf(format: Format, rows: number, columns: number): Layout 
     codes,
     panelScales,
     panelZeros,
-    slabCodes,
+    pairCodes,
     panelCodes,
     bytes: end,
   };
@@ -200,37 +204,37 @@ export function zeroWidth(layout: Layout): number {
   return layout.format.bits === 2 ? 2 : 4;
 }
 
-/** Byte offset of a slab's codes. */
-export function slabAt(layout: Layout, panel: number, slab: number): number {
-  return layout.codes.offset + panel * layout.panelCodes + slab * layout.slabCodes;
+/** Byte offset of a pair's codes. */
+export function pairAt(layout: Layout, panel: number, pair: number): number {
+  return layout.codes.offset + panel * layout.panelCodes + pair * layout.pairCodes;
 }
 
-/** How a slab's codes are split into a low and a high part and where the parts lie. */
-export interface SlabPlaces {
+/** How a pair's codes are split into a low and a high part and where the parts lie. */
+export interface PairPlaces {
   /** Bits of the low part. */
   readonly lowWidth: number;
   /** Bits of the high part, 0 when there is none. */
   readonly highWidth: number;
-  /** Bit offset in the slab of each low part [8 rows, 16 columns]. */
+  /** Bit offset in the pair of each low part [8 rows, 32 columns]. */
   readonly low: Uint16Array;
-  /** Bit offset in the slab of each high part [8 rows, 16 columns]. */
+  /** Bit offset in the pair of each high part [8 rows, 32 columns]. */
   readonly high: Uint16Array;
 }
 
-/** The places of the 8 x 16 codes of a slab. */
-export function slabPlaces(format: Format): SlabPlaces {
+/** The places of the 8 x 32 codes of a pair. */
+export function pairPlaces(format: Format): PairPlaces {
   const { bits } = format;
-  const low = new Uint16Array(PANEL * SLAB);
-  const high = new Uint16Array(PANEL * SLAB);
+  const low = new Uint16Array(PANEL * PAIR);
+  const high = new Uint16Array(PANEL * PAIR);
   for (let row = 0; row < PANEL; row++) {
-    for (let column = 0; column < SLAB; column++) {
-      const at = row * SLAB + column;
+    for (let column = 0; column < PAIR; column++) {
+      const at = row * PAIR + column;
       const quad = row >> 2;
-      const byte = 4 * (row & 3) + (column & 3);
-      const plane = column >> 2;
-      const nibble = 8 * (16 * (2 * quad + (plane >> 1)) + byte) + 4 * (plane & 1);
-      low[at] = bits >= 4 ? nibble : 8 * (16 * quad + byte) + 2 * plane;
-      high[at] = bits === 8 ? 8 * 64 + nibble : 8 * (32 + byte) + 4 * quad + plane;
+      const word = (column & 15) >> 1;
+      const byte = 4 * (row & 3) + 2 * (column >> 4) + (column & 1);
+      const nibble = 8 * (16 * (4 * quad + (word >> 1)) + byte) + 4 * (word & 1);
+      low[at] = bits >= 4 ? nibble : 8 * (16 * (2 * quad + (word >> 2)) + byte) + 2 * (word & 3);
+      high[at] = bits === 8 ? 8 * 128 + nibble : 8 * (64 + 16 * quad + byte) + word;
     }
   }
   return {

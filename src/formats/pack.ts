@@ -9,13 +9,14 @@ import { checkLength, type Grid, SCALE_LIMIT, zeroOf } from "./grid.ts";
 import {
   groupOfColumn,
   type Layout,
+  PAIR,
+  pairAt,
+  pairPlaces,
   PANEL,
   scaleAt,
   scaleBitAt,
   secondAt,
   SLAB,
-  slabAt,
-  slabPlaces,
   unitAt,
   zeroBitAt,
   zeroWidth,
@@ -59,11 +60,11 @@ export function pack(layout: Layout, grid: Grid, codes: Uint8Array, into: Uint8A
     }
   }
 
-  const { low, lowWidth, high, highWidth } = slabPlaces(format);
+  const { low, lowWidth, high, highWidth } = pairPlaces(format);
   const lowMask = (1 << lowWidth) - 1;
   for (let row = 0; row < layout.panels * PANEL; row++) {
     for (let slab = 0; slab < layout.slabs; slab++) {
-      const start = slabAt(layout, Math.floor(row / PANEL), slab);
+      const start = pairAt(layout, Math.floor(row / PANEL), slab >> 1);
       const group = groupOfColumn(layout, slab * SLAB);
       const real = row < rows && group < groups;
       const symmetricZero = format.kind === "symmetric" ? 2 ** (format.bits - 1) : 0;
@@ -71,7 +72,7 @@ export function pack(layout: Layout, grid: Grid, codes: Uint8Array, into: Uint8A
       for (let i = 0; i < SLAB; i++) {
         const column = slab * SLAB + i;
         const code = row < rows && column < columns ? codes[row * columns + column]! : padding;
-        const at = row % PANEL * SLAB + i;
+        const at = row % PANEL * PAIR + column % PAIR;
         into[start + (low[at]! >> 3)]! |= (code & lowMask) << (low[at]! & 7);
         if (highWidth === 0) continue;
         into[start + (high[at]! >> 3)]! |= (code >> lowWidth) << (high[at]! & 7);
@@ -117,11 +118,11 @@ export function unpack(layout: Layout, blob: Uint8Array): Coded {
   }
 
   const codes = new Uint8Array(rows * columns);
-  const places = slabPlaces(format);
+  const places = pairPlaces(format);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const start = slabAt(layout, Math.floor(row / PANEL), Math.floor(column / SLAB));
-      const at = row % PANEL * SLAB + column % SLAB;
+      const start = pairAt(layout, Math.floor(row / PANEL), Math.floor(column / PAIR));
+      const at = row % PANEL * PAIR + column % PAIR;
       let code = getBits(blob, 8 * start + places.low[at]!, places.lowWidth);
       if (places.highWidth > 0) {
         code |= getBits(blob, 8 * start + places.high[at]!, places.highWidth) << places.lowWidth;
