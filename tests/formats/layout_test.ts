@@ -7,13 +7,13 @@ import {
   bitsPerWeight,
   type Layout,
   layoutOf,
+  pairAt,
+  pairPlaces,
   parseFormat,
   type Region,
   scaleAt,
   scaleBitAt,
   secondAt,
-  slabAt,
-  slabPlaces,
   unitAt,
   zeroBitAt,
   zeroWidth,
@@ -69,13 +69,13 @@ Deno.test("every number has its own bits inside its region, and codes fill their
           takeBits(taken, layout.zeros, zeroBitAt(layout, row, g), zeroWidth(layout));
         }
       }
-      const places = slabPlaces(format);
+      const places = pairPlaces(format);
       assertEquals(places.lowWidth + places.highWidth, format.bits);
       const before = taken.size;
       for (let panel = 0; panel < layout.panels; panel++) {
-        for (let slab = 0; slab < layout.slabs; slab++) {
-          const start = 8 * slabAt(layout, panel, slab);
-          for (let i = 0; i < 128; i++) {
+        for (let pair = 0; pair < layout.slabs / 2; pair++) {
+          const start = 8 * pairAt(layout, panel, pair);
+          for (let i = 0; i < 256; i++) {
             takeBits(taken, layout.codes, start + places.low[i]!, places.lowWidth);
             if (places.highWidth === 0) continue;
             takeBits(taken, layout.codes, start + places.high[i]!, places.highWidth);

@@ -139,23 +139,22 @@ def packed(kind, bits, group, second_group, rows, columns, p):
     q[:rows, :columns] = p["codes"]
     stream = bytearray()
     for panel in range(panels):
-        for slab in range(wide // 16):
-            block = q[8 * panel : 8 * panel + 8, 16 * slab : 16 * slab + 16]
-            if bits in (2, 3):
+        for pair in range(wide // 32):
+            block = q[8 * panel : 8 * panel + 8, 32 * pair : 32 * pair + 32]
+            # Byte i of quad and word: two columns of the first slab, then two of the second.
+            code = lambda quad, word, i: int(block[4 * quad + i // 4, 16 * (i % 4 // 2) + 2 * word + i % 2])
+            per, parts = (4, 1) if bits in (2, 3) else (2, bits // 4)
+            width = 8 // per
+            for part in range(parts):
+                for quad in range(2):
+                    for vector in range(8 // per):
+                        for i in range(16):
+                            pieces = (code(quad, per * vector + n, i) >> (width * part) & (2**width - 1) for n in range(per))
+                            stream.append(sum(piece << (width * n) for n, piece in enumerate(pieces)))
+            if bits == 3:
                 for quad in range(2):
                     for i in range(16):
-                        stream.append(sum((int(block[4 * quad + (i >> 2), 4 * n + (i & 3)]) & 3) << (2 * n) for n in range(4)))
-                if bits == 3:
-                    for i in range(16):
-                        stream.append(sum((int(block[4 * (n >> 2) + (i >> 2), 4 * (n & 3) + (i & 3)]) >> 2) << n for n in range(8)))
-            else:
-                for half in range(bits // 4):
-                    for quad in range(2):
-                        for h in range(2):
-                            for i in range(16):
-                                r, c = 4 * quad + (i >> 2), 8 * h + (i & 3)
-                                lo, hi = (int(block[r, c + d]) >> (4 * half) & 15 for d in (0, 4))
-                                stream.append(lo | hi << 4)
+                        stream.append(sum((code(quad, word, i) >> 2) << word for word in range(8)))
     regions.append(bytes(stream))
     blob = b"".join(part + b"\0" * (-len(part) % 64) for part in regions)
     return np.frombuffer(blob, np.uint8)
