@@ -36,9 +36,12 @@ function startThread(
   if (host.Deno === undefined && host.process?.getBuiltinModule) {
     const { Worker } = host.process.getBuiltinModule("node:worker_threads");
     const worker = new Worker(WORKER_SOURCE, { eval: true, execArgv: [] });
-    worker.on("message", (message) => onMessage(message as Message));
+    worker.on("message", (message) => {
+      // Until the first word arrives the thread must keep the process alive: nothing else does.
+      worker.unref();
+      onMessage(message as Message);
+    });
     worker.on("error", (error) => onError(String(error)));
-    worker.unref();
     return { post: (message) => worker.postMessage(message), terminate: () => worker.terminate() };
   }
   const url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: "text/javascript" }));
