@@ -123,6 +123,41 @@ Deno.test("a JPEG with a thousand scans is refused", () => {
   assertThrows(() => decodeImage(bomb, "bomb.jpg"), LobitError, "more than 100 scans");
 });
 
+/** Where a marker's segment begins. */
+function segment(file: Uint8Array, marker: number): number {
+  return file.findIndex((byte, i) => byte === 0xff && file[i + 1] === marker);
+}
+
+Deno.test("components named R, G, B are colours even if no segment says so", () => {
+  const file = read("input/image/fixtures/rgb.jpg");
+  const adobe = segment(file, 0xee);
+  const rest = adobe + 2 + file[adobe + 3]!;
+  const bare = new Uint8Array([...file.subarray(0, adobe), ...file.subarray(rest)]);
+  assertEquals(decodeImage(bare, "bare").data, decodeImage(file, "rgb").data);
+});
+
+Deno.test("four components without a segment that names their colours are refused", () => {
+  const file = read("input/image/fixtures/cmyk.jpg");
+  const adobe = segment(file, 0xee);
+  const rest = adobe + 2 + file[adobe + 3]!;
+  const bare = new Uint8Array([...file.subarray(0, adobe), ...file.subarray(rest)]);
+  assertThrows(() => decodeImage(bare, "bare"), LobitError, "convert it to RGB");
+});
+
+Deno.test("impossible segment lengths and scan headers are reported as such", () => {
+  const file = read("goldens/jpeg/baseline_420.jpg");
+  const table = segment(file, 0xdb);
+  for (const length of [[0, 0], [0, 1], [0xff, 0xff]]) {
+    const damaged = file.slice();
+    damaged.set(length, table + 2);
+    assertThrows(() => decodeImage(damaged, "x"), LobitError, "impossible length");
+  }
+  const scan = segment(file, 0xda);
+  const twice = file.slice();
+  twice[scan + 7] = twice[scan + 5]!;
+  assertThrows(() => decodeImage(twice, "x"), LobitError, "names wrong components");
+});
+
 Deno.test("files of other kinds are named in the error", () => {
   const text = (content: string) => new TextEncoder().encode(content);
   const kinds: [Uint8Array, string][] = [
