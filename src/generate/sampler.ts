@@ -59,9 +59,7 @@ export function sampleToken(
     weights[id] = Math.exp((scores[id]! - top) / temperature);
   }
   const keepsAll = (topK === 0 || topK >= weights.length) && topP === 1 && minP === 0;
-  const ids = keepsAll
-    ? weights.map((_, id) => id)
-    : filterIds(weights, topK || weights.length, topP, minP);
+  const ids = keepsAll ? undefined : filterIds(weights, topK || weights.length, topP, minP);
   return draw(ids, weights, random);
 }
 
@@ -116,13 +114,16 @@ function argmax(scores: Float32Array): number {
   return best;
 }
 
-function draw(ids: ArrayLike<number>, weights: Float64Array, random: Random): number {
+/** One of the ids, or of all, with probability in proportion to its weight. */
+function draw(ids: readonly number[] | undefined, weights: Float64Array, random: Random): number {
+  const count = ids ? ids.length : weights.length;
+  const idAt = (i: number) => ids ? ids[i]! : i;
   let mass = 0;
-  for (let i = 0; i < ids.length; i++) mass += weights[ids[i]!]!;
+  for (let i = 0; i < count; i++) mass += weights[idAt(i)]!;
   let left = random.uniform() * mass;
-  let last = ids[0]!;
-  for (let i = 0; i < ids.length; i++) {
-    const id = ids[i]!;
+  let last = idAt(0);
+  for (let i = 0; i < count; i++) {
+    const id = idAt(i);
     if (weights[id] === 0) continue;
     left -= weights[id]!;
     // Rounding may leave a sliver above the last token that can be drawn.
@@ -132,25 +133,36 @@ function draw(ids: ArrayLike<number>, weights: Float64Array, random: Random): nu
   return last;
 }
 
-/** Ids by falling weight, then rising id: a heap, so that the first few of a large vocabulary cost little. */
+/** Weights below this wait: in a large vocabulary nearly all are, and seldom is one of them reached. */
+const LIKELY = 2 ** -12;
+
+/** Ids by falling weight, then rising id: a heap of the likely ones, and of the others once those are used up. */
 class Ranking {
   readonly #weights: Float64Array;
   readonly #heap: Int32Array;
-  #size: number;
+  #size = 0;
 
   constructor(weights: Float64Array) {
     this.#weights = weights;
-    this.#size = weights.length;
-    this.#heap = Int32Array.from(weights, (_, id) => id);
-    for (let i = (this.#size >> 1) - 1; i >= 0; i--) this.#sink(i);
+    this.#heap = new Int32Array(weights.length);
+    this.#load((weight) => weight >= LIKELY);
   }
 
+  /** The next id; to be called at most once per weight. */
   next(): number {
+    if (this.#size === 0) this.#load((weight) => !(weight >= LIKELY));
     const heap = this.#heap;
     const first = heap[0]!;
     heap[0] = heap[--this.#size]!;
     this.#sink(0);
     return first;
+  }
+
+  #load(belongs: (weight: number) => boolean): void {
+    for (let id = 0; id < this.#weights.length; id++) {
+      if (belongs(this.#weights[id]!)) this.#heap[this.#size++] = id;
+    }
+    for (let i = (this.#size >> 1) - 1; i >= 0; i--) this.#sink(i);
   }
 
   #before(a: number, b: number): boolean {

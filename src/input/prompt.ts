@@ -88,7 +88,8 @@ export function buildPrompt(
 
 /**
  * Builds a whole conversation with labels: the assistant's answers and the control token that closes each. The text before
- * an answer is encoded apart from it, since that is how an answer begins when it is generated.
+ * an answer is encoded apart from it, since that is how an answer begins when it is generated; what follows the last closing
+ * token is left off.
  */
 export function buildTrainingPrompt(
   messages: readonly Message[],
@@ -101,7 +102,11 @@ export function buildTrainingPrompt(
       "A conversation to train on needs at least one answer of the assistant; found none.",
     );
   }
-  return assemble(messages, tokenizer, template, options, true);
+  const { ids, labels, images } = assemble(messages, tokenizer, template, options, true);
+  const lastImage = images.at(-1);
+  const imageEnd = lastImage ? lastImage.start + lastImage.count + 1 : 0;
+  const end = Math.max(imageEnd, labels.findLastIndex((label) => label !== IGNORED_LABEL) + 1);
+  return { ids: ids.slice(0, end), labels: labels.slice(0, end), images };
 }
 
 function assemble(
