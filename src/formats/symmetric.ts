@@ -1,25 +1,37 @@
 /**
  * The symmetric grid of embedding and head: zero fixed at 8 (4 bits, -8..7) or 128 (8 bits, -128..127), one integer
  * scale per row and group, found by a small search for the least squared error. A panel's unit is a power of two,
- * (least power P >= the panel's largest |w|) / 2^16 or 2^20, and nothing dequantizes beyond P. So every dequantized
- * value is exact in f32, a dequantized panel gets a unit that divides the old one, and its groups are recognized as
- * lying on a grid already: quantizing again changes no value.
+ * P / 2^16 (4 bits) or P / 2^20, where P is the least power that the panel's dequantized values do not exceed. So every
+ * dequantized value is exact in f32, a dequantized panel has the same P again, and its groups are recognized as lying
+ * on a grid already: quantizing again changes no value.
  */
 
 import { checkFormat, largestCode, type SymmetricFormat } from "./format.ts";
 import { type Grid, rangeOf, SCALE_LIMIT, SMALLEST_SCALE } from "./grid.ts";
 import { roundCode, roundEven } from "./rounding.ts";
 
-const { fround } = Math;
-
-/** Tried scales are the group's largest |w| over these; the first is the one that clips nothing. */
+/** Tried scales are the group's largest |w| over these; with the first nothing is clipped. */
 const DIVISORS = {
   4: [7, 7.25, 7.5, 7.75, 8, 8.4, 8.8, 9.4],
   8: [127, 128, 130, 134],
 } as const;
 
-/** P over the unit: the largest tried scale, P / 7 or P / 127, is about 9,000 units, below SCALE_LIMIT. */
+/** P in units: the largest tried scale, P / 7 or P / 127, is about 9,000 units, below SCALE_LIMIT. */
 const SPAN = { 4: 2 ** 16, 8: 2 ** 20 } as const;
+
+const { fround } = Math;
+
+/** One group in search of a scale; everything in units of its panel, so that bits of P do not matter. */
+interface Group {
+  readonly values: Float64Array;
+  min: number;
+  max: number;
+  /** 2^(bits - 1): the zero code, and the largest code below it. */
+  readonly half: number;
+  readonly largest: number;
+  readonly span: number;
+  readonly divisors: readonly number[];
+}
 
 /**
  * The symmetric grid of a weight; {@linkcode codesOn} gives the codes.
@@ -34,23 +46,45 @@ export function symmetricGrid(
   weights: Float32Array,
 ): Grid {
   checkFormat(format, rows, columns);
-  const { group, bits } = format;
-  const groups = columns / group;
-  const { min, max } = rangeOf(rows, columns, group, weights);
+  const { group: size, bits } = format;
+  const groups = columns / size;
+  const span = SPAN[bits];
+  const { min, max } = rangeOf(rows, columns, size, weights);
   const units = new Float32Array(Math.ceil(rows / 8));
   const scales = new Int16Array(rows * groups);
+  const group: Group = {
+    values: new Float64Array(size),
+    min: 0,
+    max: 0,
+    half: 2 ** (bits - 1),
+    largest: largestCode(format),
+    span,
+    divisors: DIVISORS[bits],
+  };
+
+  /** Finds the scales of groups first to end - 1; returns the largest dequantized magnitude in units. */
+  const search = (first: number, end: number, unit: number): number => {
+    let reached = 0;
+    for (let i = first; i < end; i++) {
+      for (let j = 0; j < size; j++) group.values[j] = weights[i * size + j]! / unit;
+      group.min = min[i]! / unit;
+      group.max = max[i]! / unit;
+      scales[i] = exactScale(group) || bestScale(group);
+      reached = Math.max(reached, reach(group, scales[i]!));
+    }
+    return reached;
+  };
+
   for (let panel = 0; panel < units.length; panel++) {
+    const first = panel * 8 * groups;
     const end = Math.min(rows, panel * 8 + 8) * groups;
     let peak = 0;
-    for (let i = panel * 8 * groups; i < end; i++) peak = Math.max(peak, -min[i]!, max[i]!);
-    const bound = powerOfTwo(peak, SMALLEST_SCALE * SPAN[bits]);
-    const unit = bound / SPAN[bits];
-    units[panel] = unit;
-    for (let i = panel * 8 * groups; i < end; i++) {
-      const values = weights.subarray(i * group, (i + 1) * group);
-      scales[i] = exactScale(format, unit, values, min[i]!, max[i]!) ||
-        bestScale(format, unit, bound, values, min[i]!, max[i]!);
-    }
+    for (let i = first; i < end; i++) peak = Math.max(peak, -min[i]!, max[i]!);
+    const smallest = SMALLEST_SCALE * span;
+    let bound = powerOfTwo(peak, smallest);
+    // Rounding may bring a panel that is just above a power of two down to it.
+    while (search(first, end, bound / span) <= span / 2 && bound > smallest) bound /= 2;
+    units[panel] = bound / span;
   }
   return { format, rows, columns, units, scales };
 }
@@ -64,52 +98,47 @@ function powerOfTwo(atLeast: number, smallest: number): number {
   return power;
 }
 
+/** The largest magnitude that a group's values have when dequantized with a scale; rounds as codesOn does. */
+function reach({ min, max, half, largest }: Group, scale: number): number {
+  const low = half - roundCode(fround(fround(min / scale) + half), largest);
+  const high = roundCode(fround(fround(max / scale) + half), largest) - half;
+  return Math.max(low, high) * scale;
+}
+
 /** The integer scale on whose grid all values lie exactly, 0 if there is none. */
-function exactScale(
-  format: SymmetricFormat,
-  unit: number,
-  values: Float32Array,
-  min: number,
-  max: number,
-): number {
-  const half = 2 ** (format.bits - 1);
-  const peak = Math.max(-min, max) / unit;
+function exactScale({ values, min, max, half, span }: Group): number {
+  const peak = Math.max(-min, max);
   if (peak === 0) return 1;
-  if (!Number.isInteger(peak)) return 0;
+  if (!Number.isInteger(peak) || peak > span) return 0;
   for (let code = Math.min(half, peak); code >= 1; code--) {
     const scale = peak / code;
-    if (!Number.isInteger(scale) || scale > SCALE_LIMIT) continue;
-    const step = scale * unit;
-    if (values.every((value) => Number.isInteger(value / step)) && max / step <= half - 1) {
+    if (scale > SCALE_LIMIT) break;
+    if (Number.isInteger(scale) && max / scale <= half - 1 && areMultiples(values, scale)) {
       return scale;
     }
   }
   return 0;
 }
 
-function bestScale(
-  format: SymmetricFormat,
-  unit: number,
-  bound: number,
-  values: Float32Array,
-  min: number,
-  max: number,
-): number {
-  const half = 2 ** (format.bits - 1);
-  const largest = largestCode(format);
-  const peak = Math.max(-min, max) / unit;
-  let best = Math.max(1, Math.floor(peak / DIVISORS[format.bits][0])); // never dequantizes beyond the bound
-  let bestError = squaredError(values, best * unit, half, largest);
+function areMultiples(values: Float64Array, scale: number): boolean {
+  for (let i = 0; i < values.length; i++) {
+    if (!Number.isInteger(values[i]! / scale)) return false;
+  }
+  return true;
+}
+
+/** The tried scale with the least squared error among those whose values stay within P. */
+function bestScale(group: Group): number {
+  const { min, max, half, span, divisors } = group;
+  const peak = Math.min(span, Math.max(-min, max));
+  let best = Math.max(1, Math.floor(peak / half)); // no code exceeds P with it
+  let bestError = squaredError(group, best);
   let previous = best;
-  for (const divisor of DIVISORS[format.bits]) {
-    const scale = Math.max(1, Math.min(SCALE_LIMIT, roundEven(peak / divisor)));
-    if (scale === previous) continue;
+  for (const divisor of divisors) {
+    const scale = Math.max(1, roundEven(peak / divisor));
+    if (scale === previous || reach(group, scale) > span) continue;
     previous = scale;
-    const step = scale * unit;
-    const lowest = (half - roundCode(fround(fround(min / step) + half), largest)) * step;
-    const highest = (roundCode(fround(fround(max / step) + half), largest) - half) * step;
-    if (lowest > bound || highest > bound) continue;
-    const error = squaredError(values, step, half, largest);
+    const error = squaredError(group, scale);
     if (error < bestError) {
       bestError = error;
       best = scale;
@@ -118,13 +147,13 @@ function bestScale(
   return best;
 }
 
-function squaredError(values: Float32Array, step: number, half: number, largest: number): number {
-  const inverse = 1 / step;
+function squaredError({ values, half, largest }: Group, scale: number): number {
+  const inverse = 1 / scale;
   let error = 0;
   for (let i = 0; i < values.length; i++) {
     const position = values[i]! * inverse + half;
     const miss = position - roundCode(position, largest);
     error += miss * miss;
   }
-  return error * step * step;
+  return error * scale * scale;
 }
