@@ -23,6 +23,8 @@ import {
   TICKET_BIAS,
 } from "../wasm/abi";
 import { checksum } from "./checksum";
+import { attend } from "./attention/forward";
+import { copy_rows } from "./copy";
 import { rms_norm } from "./norm";
 import {
   abs_max,
@@ -43,6 +45,12 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
   switch (op) {
     case Op.RmsNorm:
       rms_norm(begin, end);
+      break;
+    case Op.Attend:
+      attend(scratch, begin, end);
+      break;
+    case Op.CopyRows:
+      copy_rows(begin, end);
       break;
     case Op.Exponential:
       exponential(begin, end);

@@ -45,6 +45,8 @@ export const PENDING = 0;
 /** One number per kernel that `dispatch` can run. */
 export enum Op {
   RmsNorm,
+  Attend,
+  CopyRows,
   Checksum,
   Exponential,
   Add,

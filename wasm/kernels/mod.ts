@@ -1,4 +1,6 @@
 /** One typed function per kernel; see `kernels/README.md` for what each computes. */
 export * from "./checksum.ts";
+export * from "./attention.ts";
+export * from "./copy.ts";
 export * from "./norm.ts";
 export * from "./pointwise.ts";

@@ -1,0 +1,115 @@
+// Softmax attention over a ragged batch, forward and backward. What the kernels cannot check by themselves (that the
+// table of sequences stays inside the operands and the memory) is checked here, once per call.
+import { badRequest } from "../../src/base/errors.ts";
+import { Op } from "../abi.ts";
+import type { Engine } from "../engine.ts";
+import { NULL, type Ptr } from "../memory.ts";
+
+/** 32-bit words per entry of the table of sequences. */
+export const SEQUENCE_WORDS = 6;
+/** Largest head dimension: the operands of one part must fit into a thread's scratch. */
+export const MAX_HEAD_DIM = 256;
+/** Most rows (queries times heads that share a kv head) that one thread takes at once. */
+const PART_ROWS = 128;
+
+/** What forward and backward share. Rows of q, k and v hold their heads one after the other. */
+export interface AttentionShape {
+  /**
+   * i32 [sequenceCount, 6]: first query row, query count, address of K, address of V, key count, position of the
+   * first query among the keys. K and V are f32 [keys, kvHeads * headDim] and lie anywhere in the memory.
+   */
+  sequences: Ptr;
+  sequenceCount: number;
+  /** Rows of q, of all sequences together. */
+  queries: number;
+  heads: number;
+  /** Query head h reads kv head floor(h * kvHeads / heads); divides `heads`. */
+  kvHeads: number;
+  /** 1 to 256. */
+  headDim: number;
+  /** Whether a query sees only the keys up to its own position (first position + index). */
+  causal: boolean;
+  /** Scores are q·k times this. */
+  scale: number;
+}
+
+/** Operands of {@linkcode attend}. */
+export interface Attention extends AttentionShape {
+  /** f32 [queries, heads * headDim], as q. Zero where a query sees no key. */
+  out: Ptr;
+  q: Ptr;
+  /** f32 [queries, heads]: logarithm of the sum of exp(score), for the backward; -Infinity where no key is seen. */
+  lse?: Ptr;
+}
+
+interface Extent {
+  most: number;
+  mostKeys: number;
+}
+
+function check(engine: Engine, shape: AttentionShape): Extent {
+  const { sequences, sequenceCount, queries, heads, kvHeads, headDim } = shape;
+  if (!(kvHeads >= 1) || heads % kvHeads !== 0) {
+    throw badRequest(`Attention needs kv heads that divide the heads, not ${kvHeads} of ${heads}.`);
+  }
+  if (!Number.isInteger(headDim) || headDim < 1 || headDim > MAX_HEAD_DIM) {
+    throw badRequest(`Attention takes head dimensions from 1 to ${MAX_HEAD_DIM}, not ${headDim}.`);
+  }
+  const table = engine.memory.i32(sequences, sequenceCount * SEQUENCE_WORDS);
+  const rowBytes = kvHeads * headDim * 4;
+  const memory = engine.memory.wasm.buffer.byteLength;
+  let most = 0;
+  let mostKeys = 0;
+  for (let i = 0; i < table.length; i += SEQUENCE_WORDS) {
+    const [first, count, keys, position] = [table[i]!, table[i + 1]!, table[i + 4]!, table[i + 5]!];
+    if (first < 0 || count < 0 || first + count > queries || keys < 0 || position < 0) {
+      throw badRequest(
+        `Sequence ${
+          i / SEQUENCE_WORDS
+        } of an attention call has ${count} queries from row ${first} of ${queries}, ` +
+          `${keys} keys and first position ${position}.`,
+      );
+    }
+    for (const place of [table[i + 2]! >>> 0, table[i + 3]! >>> 0]) {
+      if (place + keys * rowBytes > memory) {
+        throw badRequest(
+          `The ${keys} keys of sequence ${i / SEQUENCE_WORDS} reach beyond the memory.`,
+        );
+      }
+    }
+    most = Math.max(most, count);
+    mostKeys = Math.max(mostKeys, keys);
+  }
+  return { most, mostKeys };
+}
+
+/** Items per ticket: one, unless there are so many that handing them out would cost. */
+function grainOf(engine: Engine, items: number): number {
+  return Math.ceil(items / (engine.threads * 32));
+}
+
+/**
+ * out = softmax(q·kᵀ · scale)·v for every head of every sequence, in plain f32: the bits of a row depend on its query
+ * and keys alone, so decode repeats prefill, alone or in a batch. Throws `bad-request` for a table that points outside.
+ */
+export function attend(engine: Engine, attention: Attention): void {
+  const { sequenceCount, heads, kvHeads } = attention;
+  const rows = check(engine, attention).most * (heads / kvHeads);
+  if (rows === 0) return;
+  // Smaller parts read K and V more often; they pay only while threads would be idle.
+  let part = PART_ROWS;
+  const items = () => sequenceCount * kvHeads * Math.ceil(rows / part);
+  while (part > 4 && items() < engine.threads) part /= 2;
+  engine.call(Op.Attend, items(), grainOf(engine, items()), [
+    attention.out,
+    attention.q,
+    attention.sequences,
+    heads,
+    kvHeads,
+    attention.headDim,
+    Number(attention.causal),
+    attention.lse ?? NULL,
+    part,
+    Math.ceil(rows / part),
+  ], [attention.scale]);
+}
