@@ -1,19 +1,21 @@
 // Opens a model, be it a Hugging Face folder or a packed file, without loading weights; loads them on request.
 import { badFile } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
-import { type ByteSource } from "../io/bytes.ts";
+import type { ByteSource } from "../io/bytes.ts";
 import { openCheckpoint } from "../io/checkpoint.ts";
 import { kindOf, openFile } from "../io/host.ts";
 import type { Engine } from "../../wasm/mod.ts";
 import { type Assets, readAssets, readTexts } from "./assets.ts";
 import { CheckpointStore } from "./checkpoint_store.ts";
 import { PackedStore, readPackedInfo } from "./packed_file.ts";
-import type { Vlm } from "./vlm.ts";
+import type { PartName, Vlm } from "./vlm.ts";
 
 /** One weight or vector, as it is stored. */
 export interface StoredTensor {
   /** Canonical name. */
   readonly name: string;
+  /** Part it belongs to. */
+  readonly part: PartName;
   /** Shape as the model sees it. */
   readonly shape: readonly number[];
   /** Bytes in the file. */
@@ -59,7 +61,8 @@ async function openFolder(path: string): Promise<OpenModel> {
     const tensors = [...resolved].map(([name, { source, shape, rows }]): StoredTensor => {
       const { dtype, begin, end, shape: whole } = checkpoint.tensors.get(source)!;
       const share = whole.length > 0 ? rows / whole[0]! : 1;
-      return { name, shape, bytes: (end - begin) * share, stored: dtype.toLowerCase() };
+      const part = assets.architecture.partOf(name);
+      return { name, part, shape, bytes: (end - begin) * share, stored: dtype.toLowerCase() };
     });
     return {
       name: path,
@@ -85,6 +88,7 @@ export async function openPacked(source: ByteSource): Promise<OpenModel> {
       const layout = info.weights.get(name.replace(/\.weight$/, ""));
       return {
         name,
+        part: assets.architecture.partOf(name),
         shape: layout ? [layout.rows, layout.columns] : shape,
         bytes: end - begin,
         stored: layout ? layout.format : dtype.toLowerCase(),

@@ -5,7 +5,7 @@ import { parseConfig } from "./internvl/config.ts";
 import { expectedTensors, type ResolvedTensor, resolveTensors } from "./internvl/layout.ts";
 import { loadInternVl } from "./internvl/model.ts";
 import type { WeightStore } from "./store.ts";
-import type { Vlm } from "./vlm.ts";
+import type { PartName, Vlm } from "./vlm.ts";
 
 /** A model's architecture, known from its config alone. */
 export interface Architecture {
@@ -13,6 +13,8 @@ export interface Architecture {
   readonly family: string;
   /** Every tensor by canonical name, with its shape. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
+  /** The part a tensor belongs to. */
+  partOf(name: string): PartName;
   /** Name of a built-in chat template that the config asks for. */
   readonly template: string | null;
   /** Finds the tensors in a checkpoint. Throws one error listing all missing, unused and mis-shaped ones. */
@@ -31,6 +33,12 @@ const internvl: Reader = (json, file, preprocessor) => {
   return {
     family: "internvl",
     tensors: expectedTensors(config),
+    partOf: (name) =>
+      name.startsWith("vision_tower.")
+        ? "vision"
+        : name.startsWith("multi_modal_projector.")
+        ? "projector"
+        : "language",
     template: config.template,
     resolve: (found, file) => resolveTensors(config, found, file),
     load: (store) => loadInternVl(store, config),
