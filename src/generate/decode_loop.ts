@@ -1,0 +1,151 @@
+// Prefill and decode of several sequences at once. Each round runs every unfinished sequence through one forward pass.
+import { badRequest, throwIfAborted } from "../base/errors.ts";
+import { KvCache } from "../ops/kv_cache.ts";
+import { decode, encodeTiles } from "../models/vlm.ts";
+import { sequencesOf } from "../tensor/sequences.ts";
+import { bytesOf, floats, sliceRows, type Tensor } from "../tensor/tensor.ts";
+import type { LoadedModel } from "./model.ts";
+import type { Request } from "./request.ts";
+
+/** One sequence to continue. */
+export interface Job {
+  /** Prompt and tiles. */
+  readonly request: Request;
+  /** Most tokens to add. */
+  readonly maxTokens: number;
+  /** Picks the next token from the logits [vocabulary]; may change them. */
+  choose(logits: Float32Array): number;
+  /** Takes the picked token; true ends the sequence. */
+  accept(id: number): boolean;
+}
+
+/** Vision rows (tiles times tokens per tile) that go through the tower at once: bounds the memory of the pass. */
+const VISION_ROWS = 4200;
+
+/** The context length a job needs; throws if it exceeds `limit`. */
+export function contextOf({ request, maxTokens }: Job, limit: number): number {
+  const { length } = request.prompt.ids;
+  if (length + 1 > limit) {
+    throw badRequest(
+      `The prompt has ${length} tokens, and with room for an answer does not fit into the context of ${limit}. ` +
+        "Use fewer or smaller pictures (--max-tiles), a shorter text, or a larger --ctx.",
+    );
+  }
+  return Math.min(limit, length + maxTokens);
+}
+
+/** Runs the jobs to their end. `turn` is called between rounds, so that callers can stream, breathe and stop. */
+export async function runJobs(
+  model: LoadedModel,
+  jobs: readonly Job[],
+  options: {
+    readonly context?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+    readonly turn?: () => Promise<void> | void;
+  } = {},
+): Promise<void> {
+  const { ops, vlm, engine } = model;
+  const { language } = vlm;
+  const limit = Math.min(options.context ?? language.maxPositions, language.maxPositions);
+  const capacities = jobs.map((job) => contextOf(job, limit));
+  const caches: KvCache[] = [];
+  try {
+    // Caches are reserved first: a job that does not fit fails before any work.
+    for (const capacity of capacities) {
+      const { blocks, width } = language.cacheShape;
+      caches.push(new KvCache(engine.memory, blocks, width, capacity));
+    }
+    let live = jobs.map((_, i) => i).filter((i) => jobs[i]!.maxTokens > 0);
+    let next = ops.pass(() =>
+      prefill(model, live.map((i) => jobs[i]!.request), live.map((i) => caches[i]!))
+    );
+    while (live.length > 0) {
+      const picked = live.map((i, row) => jobs[i]!.choose(next[row]!));
+      const going = live.map((i, row) => {
+        const full = caches[i]!.length >= caches[i]!.capacity;
+        return !jobs[i]!.accept(picked[row]!) && !full;
+      });
+      const ids = picked.filter((_, row) => going[row]);
+      live = live.filter((_, row) => going[row]);
+      await options.turn?.();
+      throwIfAborted(options.signal);
+      if (live.length > 0) next = ops.pass(() => step(model, ids, live.map((i) => caches[i]!)));
+    }
+  } finally {
+    for (const cache of caches) cache.free();
+  }
+}
+
+function prefill(
+  model: LoadedModel,
+  requests: readonly Request[],
+  caches: readonly KvCache[],
+): Float32Array[] {
+  const { ops, vlm } = model;
+  const rows = encodeImages(model, requests);
+  const sequences = sequencesOf(requests.map(({ prompt }) => prompt.ids.length));
+  const ids = new Int32Array(sequences.total);
+  const at: number[] = [];
+  requests.forEach(({ prompt }, i) => {
+    ids.set(prompt.ids, sequences.starts[i]!);
+    // Image rows lie in the order of each request's images, as their spans do after sorting by image.
+    for (const { start, count } of [...prompt.images].sort((a, b) => a.image - b.image)) {
+      for (let row = 0; row < count; row++) at.push(sequences.starts[i]! + start + row);
+    }
+  });
+  let x = vlm.language.embed(ops, ops.integers(ids));
+  if (rows) x = ops.replaceRows(x, rows, ops.integers(at));
+  const hidden = decode(ops, vlm, x, sequences, caches);
+  const last = sequences.starts.map((start, i) => start + sequences.lengths[i]! - 1);
+  sequences.lengths.forEach((length, i) => caches[i]!.advance(length));
+  return logitsOf(model, ops.takeRows(hidden, ops.integers(last)));
+}
+
+function step(
+  model: LoadedModel,
+  ids: readonly number[],
+  caches: readonly KvCache[],
+): Float32Array[] {
+  const { ops, vlm } = model;
+  const x = vlm.language.embed(ops, ops.integers(ids));
+  const hidden = decode(ops, vlm, x, sequencesOf(ids.map(() => 1)), caches);
+  for (const cache of caches) cache.advance(1);
+  return logitsOf(model, hidden);
+}
+
+function logitsOf({ ops, vlm, engine }: LoadedModel, hidden: Tensor): Float32Array[] {
+  const logits = ops.linear(hidden, vlm.language.head);
+  return Array.from(
+    { length: logits.shape[0]! },
+    (_, row) => floats(engine.memory, sliceRows(logits, row, row + 1)).slice(),
+  );
+}
+
+/** All requests' tiles through tower and projector: [image tokens, dim], or nothing without pictures. */
+export function encodeImages(model: LoadedModel, requests: readonly Request[]): Tensor | undefined {
+  const { ops, vlm, engine } = model;
+  const { imageSize, tokensPerTile } = vlm.input;
+  const images = requests.flatMap(({ images }) => images);
+  const tiles = images.reduce((sum, { count }) => sum + count, 0);
+  if (tiles === 0) return undefined;
+  const pixels = new Uint8Array(tiles * imageSize * imageSize * 3);
+  let end = 0;
+  for (const { data } of images) {
+    pixels.set(data, end);
+    end += data.length;
+  }
+  const perTile = vlm.vision.context(1).sequences.total;
+  const group = Math.max(1, Math.floor(VISION_ROWS / perTile));
+  const rows = ops.arena.tensor([tiles * tokensPerTile, vlm.language.table.columns]);
+  for (let first = 0; first < tiles; first += group) {
+    const count = Math.min(group, tiles - first);
+    ops.pass(() => {
+      const size = pixels.length / tiles;
+      const part = pixels.subarray(first * size, (first + count) * size);
+      const encoded = encodeTiles(ops, vlm, ops.bytes(part, [count, imageSize, imageSize, 3]));
+      const target = sliceRows(rows, first * tokensPerTile, (first + count) * tokensPerTile);
+      bytesOf(engine.memory, target).set(bytesOf(engine.memory, encoded));
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,73 @@
+// A model loaded into an engine, ready to answer.
+import { badRequest } from "../base/errors.ts";
+import { Infer } from "../ops/infer.ts";
+import { type OpenModel, openModel } from "../models/open.ts";
+import { linearsOf, partsOf, type Vlm } from "../models/vlm.ts";
+import { Engine, type EngineOptions } from "../../wasm/mod.ts";
+
+/** How to load a model. */
+export interface LoadOptions extends EngineOptions {
+  /** What packed products read: activations quantized to int8 (default), or f32 for comparison. */
+  activations?: "int8" | "f32";
+}
+
+/** A loaded model. Close it to end its threads. */
+export interface LoadedModel {
+  /** Tokenizer, template, architecture and where it came from. */
+  readonly open: OpenModel;
+  /** Kernels, memory, threads. */
+  readonly engine: Engine;
+  /** Operations; packed models compute exactly, the same bits on every machine. */
+  readonly ops: Infer;
+  /** Weights. */
+  readonly vlm: Vlm;
+  /** Ends the threads and closes the files. */
+  close(): void;
+}
+
+/** Loads a Hugging Face folder or a packed file. */
+export async function loadModel(
+  from: string | OpenModel,
+  options: LoadOptions = {},
+): Promise<LoadedModel> {
+  const open = typeof from === "string" ? await openModel(from) : from;
+  let engine: Engine | undefined;
+  try {
+    engine = await Engine.create(options);
+    return assemble(open, engine, await open.load(engine), options);
+  } catch (error) {
+    engine?.close();
+    open.close();
+    throw error;
+  }
+}
+
+/** Puts a loaded model together from its pieces, e.g. one that was quantized in place. */
+export function assemble(
+  open: OpenModel,
+  engine: Engine,
+  vlm: Vlm,
+  { activations }: LoadOptions = {},
+): LoadedModel {
+  if (activations !== undefined && activations !== "int8" && activations !== "f32") {
+    throw badRequest(`activations must be "int8" or "f32", not "${activations}".`);
+  }
+  const ops = new Infer(engine, { exact: isPacked(vlm), ...(activations && { activations }) });
+  return {
+    open,
+    engine,
+    ops,
+    vlm,
+    close() {
+      engine.close();
+      open.close();
+    },
+  };
+}
+
+/** Whether any weight is packed. */
+export function isPacked(vlm: Vlm): boolean {
+  return partsOf(vlm).some((part) =>
+    linearsOf(part).some(({ weight }) => weight.kind === "packed")
+  );
+}
