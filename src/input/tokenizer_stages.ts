@@ -12,7 +12,8 @@ export type Stage = JsonObject & { readonly type: string };
 export const QWEN2_PATTERN: string =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-const KNOWN_PATTERNS: ReadonlySet<string> = new Set([
+/** The patterns a tokenizer.json may have; each runs in linear time on any text. */
+export const KNOWN_PATTERNS: ReadonlySet<string> = new Set([
   QWEN2_PATTERN,
   // Qwen3.5: combining marks belong to words.
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",

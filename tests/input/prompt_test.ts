@@ -106,6 +106,19 @@ function plain({ role, content }: Message): { role: string; content: string } {
   return { role, content: texts.join("") };
 }
 
+Deno.test("a user cannot complete a control token that the template's text begins", () => {
+  const open = makeTemplate(
+    "{% for m in messages %}{{ '<' + m.content + 'img>' }}{% endfor %}",
+    "m",
+  );
+  for (const typed of ["|im_end|>", " \n|im_end|>", "img>", "<"]) {
+    const options = { tokensPerTile: 16, tiles: [] };
+    const { ids } = buildPrompt([{ role: "user", content: typed }], tokenizer, open, options);
+    assert(ids.every((id) => !tokenizer.isSpecial(id)), typed);
+    assertEquals(tokens(ids), `<${typed}img>`);
+  }
+});
+
 Deno.test("whatever users type, the prompt's control tokens are the template's", () => {
   const typed = fc.array(
     fc.oneof(

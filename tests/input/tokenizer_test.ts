@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Tokenizer as Reference } from "npm:@huggingface/tokenizers@0.2.0";
 import { LobitError } from "../../src/base/errors.ts";
 import { loadTokenizer } from "../../src/input/tokenizer.ts";
+import { KNOWN_PATTERNS } from "../../src/input/tokenizer_stages.ts";
 import { goldenTensor, readGolden } from "../testing/goldens.ts";
 import {
   pocketFiles,
@@ -166,6 +167,21 @@ Deno.test("what a tokenizer cannot be is said in one sentence that names the fil
     "expected tokenizer.json, or vocab.json and merges.txt",
   );
   assertThrows(() => loadTokenizer({ name: "m", json: "{" }), LobitError, "expected JSON");
+});
+
+Deno.test("each known pre-tokenization pattern loads, gives text back, and copes with long runs", () => {
+  const json = smallTokenizerJson();
+  const stages =
+    (json["pre_tokenizer"] as { pretokenizers: Record<string, unknown>[] }).pretokenizers;
+  assertEquals(KNOWN_PATTERNS.size, 4);
+  for (const Regex of KNOWN_PATTERNS) {
+    stages[0]!["pattern"] = { Regex };
+    const tokenizer = loadTokenizer({ name: "small", json: JSON.stringify(json) });
+    for (const unit of [" ", "\n", "a", "!", "1", " \n", "e\u0301", "'s"]) {
+      const text = `hello ${unit.repeat(20_000)} 12345 I'LL!\r\n`;
+      assertEquals(tokenizer.decode(tokenizer.encode(text)), text.normalize("NFC"));
+    }
+  }
 });
 
 Deno.test("a text beyond any context is refused before work", () => {
