@@ -2,7 +2,10 @@
 import { badFile, badRequest } from "../base/errors.ts";
 import { type BadRecord, type DataSet, DEFAULT_BAD_SHARE } from "./items.ts";
 
-/** Makes a data set, unless too many records are bad (a bad-file error that names the first few) or none is left. */
+/**
+ * Makes a data set, unless too many records are bad (a bad-file error that names the first few) or
+ * none is left.
+ */
 export function makeDataSet<Item>(
   items: readonly Item[],
   bad: readonly BadRecord[],

@@ -1,6 +1,6 @@
 /**
- * Opens data by path: JSONL conversations, evaluation TSV, image folders, plain text. The readers themselves take text or
- * bytes; this is the only file of the folder that touches the host.
+ * Opens data by path: JSONL conversations, evaluation TSV, image folders, plain text. The readers
+ * themselves take text or bytes; this is the only file of the folder that touches the host.
  */
 import { badFile } from "../base/errors.ts";
 import {
@@ -54,7 +54,9 @@ export async function openEvalData(path: string, maxBadShare?: number): Promise<
   }
 }
 
-/** Finds the JPEG, PNG and WebP files in a folder and the folders below it, in order of their names. */
+/**
+ * Finds the JPEG, PNG and WebP files in a folder and the folders below it, in order of their names.
+ */
 export function openImageFolder(path: string): DataSet<ImageRef> {
   const items: ImageRef[] = [];
   let entries = 0;

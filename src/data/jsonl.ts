@@ -1,6 +1,7 @@
 /**
- * LLaVA and InternVL style JSONL: one object per line with `conversations`, a list of `{from: "human" | "gpt" | "system",
- * value}`, and `image`, a path or a list of paths relative to the file. `<image>` in a human's text says where an image is.
+ * LLaVA and InternVL style JSONL: one object per line with `conversations`, a list of `{from:
+ * "human" | "gpt" | "system", value}`, and `image`, a path or a list of paths relative to the file.
+ * `<image>` in a human's text says where an image is.
  */
 import type { Message, Part } from "../input/prompt.ts";
 import { makeDataSet } from "./bad_share.ts";

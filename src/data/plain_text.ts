@@ -2,7 +2,9 @@
 import { badFile } from "../base/errors.ts";
 import type { DataSet } from "./items.ts";
 
-/** Cuts a text into paragraphs, white space at their ends removed; `name` is the file's, for errors. */
+/**
+ * Cuts a text into paragraphs, white space at their ends removed; `name` is the file's, for errors.
+ */
 export function parsePlainText(text: string, name: string): DataSet<string> {
   const paragraphs = text.replace(/^\ufeff/, "").split(/\r?\n[ \t]*\r?\n/).map((piece) =>
     piece.trim()

@@ -1,4 +1,5 @@
-// Deterministic sampling: equal seeds give equal samples, and a smaller share is part of a larger one.
+// Deterministic sampling: equal seeds give equal samples, and a smaller share is part of a larger
+// one.
 import { badRequest } from "../base/errors.ts";
 import { Random } from "../base/random.ts";
 

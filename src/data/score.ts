@@ -1,6 +1,7 @@
 /**
- * Evaluation on VLMEvalKit items: the prompt of an item, whether an answer is right, and the table. The average is the mean
- * of the categories' accuracies in percent, so that large categories do not outweigh small ones.
+ * Evaluation on VLMEvalKit items: the prompt of an item, whether an answer is right, and the table.
+ * The average is the mean of the categories' accuracies in percent, so that large categories do not
+ * outweigh small ones.
  */
 import { badRequest } from "../base/errors.ts";
 import type { Message } from "../input/prompt.ts";
@@ -24,7 +25,10 @@ export interface ScoreTable {
   readonly counts: Readonly<Record<string, number>>;
 }
 
-/** The text asked: the question and, with options, a line `A. ...` for each and a line that asks for the letter. */
+/**
+ * The text asked: the question and, with options, a line `A. ...` for each and a line that asks for
+ * the letter.
+ */
 export function questionText(question: string, options: readonly EvalOption[]): string {
   if (options.length === 0) return question;
   const lines = options.map(({ letter, text }) => `${letter}. ${text}`);

@@ -1,6 +1,7 @@
 /**
- * VLMEvalKit evaluation files: columns `index`, `image` (base64, a list of base64, the index of an earlier row whose image is
- * meant, or nothing), `question`, `answer`, optionally `hint`, options `A` to `Z`, `category`, `l2-category`.
+ * VLMEvalKit evaluation files: columns `index`, `image` (base64, a list of base64, the index of an
+ * earlier row whose image is meant, or nothing), `question`, `answer`, optionally `hint`, options
+ * `A` to `Z`, `category`, `l2-category`.
  */
 import { badFile, LobitError } from "../base/errors.ts";
 import { decodeBase64 } from "./base64.ts";
@@ -150,7 +151,10 @@ function readImages(
   }
 }
 
-/** A list as Python or JSON prints it: `['...', "..."]`. Base64 has no quotes or commas, so cutting at commas is exact. */
+/**
+ * A list as Python or JSON prints it: `['...', "..."]`. Base64 has no quotes or commas, so cutting
+ * at commas is exact.
+ */
 function splitList(cell: string): string[] | undefined {
   if (!cell.endsWith("]")) return undefined;
   const codes: string[] = [];

@@ -1,6 +1,7 @@
 /**
- * Rows of a tab-separated file, from chunks of bytes: a field that begins with a quote runs to the next single quote and may
- * hold tabs, line ends and doubled quotes, as in pandas' and VLMEvalKit's files. Fields, columns and rows are limited.
+ * Rows of a tab-separated file, from chunks of bytes: a field that begins with a quote runs to the
+ * next single quote and may hold tabs, line ends and doubled quotes, as in pandas' and VLMEvalKit's
+ * files. Fields, columns and rows are limited.
  */
 import { badFile } from "../base/errors.ts";
 
@@ -25,7 +26,9 @@ export interface TsvRow {
   readonly fields: readonly string[];
 }
 
-/** Yields the rows; blank lines are skipped. Text that is not UTF-8 or breaks a limit is a bad file. */
+/**
+ * Yields the rows; blank lines are skipped. Text that is not UTF-8 or breaks a limit is a bad file.
+ */
 export async function* readTsvRows(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   name: string,
@@ -46,7 +49,10 @@ export async function* readTsvRows(
   yield* parser.finish();
 }
 
-/** What the parser is inside of: `quoteEnd` has seen a quote that either ends the field or is the first of two. */
+/**
+ * What the parser is inside of: `quoteEnd` has seen a quote that either ends the field or is the
+ * first of two.
+ */
 type State = "start" | "plain" | "quoted" | "quoteEnd";
 
 class RowParser {

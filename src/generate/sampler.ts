@@ -1,6 +1,7 @@
 /**
- * Chooses the next token. The filters run in transformers' order: repetition penalty, temperature, top-k, top-p, min-p, then
- * one draw. (llama.cpp applies the temperature last, after its filters.) Equal logits rank by token id, lowest first.
+ * Chooses the next token. The filters run in transformers' order: repetition penalty, temperature,
+ * top-k, top-p, min-p, then one draw. (llama.cpp applies the temperature last, after its filters.)
+ * Equal logits rank by token id, lowest first.
  */
 import { badRequest, LobitError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
@@ -11,11 +12,19 @@ export interface SamplerOptions {
   readonly temperature?: number;
   /** Keeps this many of the most likely tokens; 0 (the default) keeps all. */
   readonly topK?: number;
-  /** Keeps the fewest most likely tokens whose probabilities reach this sum; 1 (the default) keeps all. */
+  /**
+   * Keeps the fewest most likely tokens whose probabilities reach this sum; 1 (the default) keeps
+   * all.
+   */
   readonly topP?: number;
-  /** Keeps tokens at least this times as likely as the most likely one; 0 (the default) keeps all. */
+  /**
+   * Keeps tokens at least this times as likely as the most likely one; 0 (the default) keeps all.
+   */
   readonly minP?: number;
-  /** Divides positive and multiplies negative logits of tokens seen before (CTRL); 1 (the default) changes nothing. */
+  /**
+   * Divides positive and multiplies negative logits of tokens seen before (CTRL); 1 (the default)
+   * changes nothing.
+   */
   readonly repetitionPenalty?: number;
 }
 
@@ -37,9 +46,10 @@ export function checkSamplerOptions(options: SamplerOptions): void {
 }
 
 /**
- * The id of the next token. `logits` has one value per token and is left as it is; `history` are the ids of prompt and answer
- * so far, for the repetition penalty. Draws from `random` once, or never when greedy. Logits that are NaN or +Infinity are an
- * internal error; -Infinity forbids a token.
+ * The id of the next token. `logits` has one value per token and is left as it is; `history` are
+ * the ids of prompt and answer so far, for the repetition penalty. Draws from `random` once, or
+ * never when greedy. Logits that are NaN or +Infinity are an internal error; -Infinity forbids a
+ * token.
  */
 export function sampleToken(
   logits: Float32Array,
@@ -63,7 +73,10 @@ export function sampleToken(
   return draw(ids, weights, random);
 }
 
-/** Top-k, then top-p of what is left, then min-p; at least the most likely token stays. Weights are relative to its 1. */
+/**
+ * Top-k, then top-p of what is left, then min-p; at least the most likely token stays. Weights are
+ * relative to its 1.
+ */
 function filterIds(weights: Float64Array, topK: number, topP: number, minP: number): number[] {
   const ranking = new Ranking(weights);
   const kept: number[] = [];
@@ -133,10 +146,15 @@ function draw(ids: readonly number[] | undefined, weights: Float64Array, random:
   return last;
 }
 
-/** Weights below this wait: in a large vocabulary nearly all are, and seldom is one of them reached. */
+/**
+ * Weights below this wait: in a large vocabulary nearly all are, and seldom is one of them reached.
+ */
 const LIKELY = 2 ** -12;
 
-/** Ids by falling weight, then rising id: a heap of the likely ones, and of the others once those are used up. */
+/**
+ * Ids by falling weight, then rising id: a heap of the likely ones, and of the others once those
+ * are used up.
+ */
 class Ranking {
   readonly #weights: Float64Array;
   readonly #heap: Int32Array;

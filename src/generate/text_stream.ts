@@ -1,6 +1,7 @@
 /**
- * Token bytes to streaming text. Characters that several tokens share wait until they are whole; text that may become a stop
- * string waits until that is decided. The stop string that is complete first ends the text, and is not part of it.
+ * Token bytes to streaming text. Characters that several tokens share wait until they are whole;
+ * text that may become a stop string waits until that is decided. The stop string that is complete
+ * first ends the text, and is not part of it.
  */
 import { badRequest } from "../base/errors.ts";
 
@@ -29,7 +30,10 @@ export class TextStream {
     return this.#stoppedBy;
   }
 
-  /** Takes a token's bytes and returns the text that is now certain; nothing once a stop string has ended the text. */
+  /**
+   * Takes a token's bytes and returns the text that is now certain; nothing once a stop string has
+   * ended the text.
+   */
   push(bytes: Uint8Array): string {
     if (this.#stoppedBy !== undefined) return "";
     return this.#advance(this.#decoder.decode(bytes, { stream: true }));

@@ -1,5 +1,6 @@
-// The byte-level alphabet of GPT-2 style tokenizers: each of the 256 bytes is written as one printable character, so
-// that vocabularies are text. Printable Latin-1 bytes stand for themselves, the other 68 for U+0100 upwards in order.
+// The byte-level alphabet of GPT-2 style tokenizers: each of the 256 bytes is written as one
+// printable character, so that vocabularies are text. Printable Latin-1 bytes stand for themselves,
+// the other 68 for U+0100 upwards in order.
 
 function isPrintable(byte: number): boolean {
   return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
@@ -20,8 +21,9 @@ const ALPHABET = makeAlphabet();
 export const BYTE_CHARS: readonly string[] = ALPHABET.chars;
 
 /**
- * The bytes that a token of a byte-level vocabulary stands for. A token with a character outside the alphabet is
- * ordinary text and stands for its UTF-8 bytes, as in Hugging Face's byte-level decoder.
+ * The bytes that a token of a byte-level vocabulary stands for. A token with a character outside
+ * the alphabet is ordinary text and stands for its UTF-8 bytes, as in Hugging Face's byte-level
+ * decoder.
  */
 export function bytesOfToken(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length);

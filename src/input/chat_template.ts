@@ -1,6 +1,7 @@
 /**
- * Chat templates: Jinja by `@huggingface/jinja`, found beside the tokenizer or built in by the config's `template` name.
- * A template is somebody else's program, so it runs in an interpreter that bounds steps, numbers and value sizes.
+ * Chat templates: Jinja by `@huggingface/jinja`, found beside the tokenizer or built in by the
+ * config's `template` name. A template is somebody else's program, so it runs in an interpreter
+ * that bounds steps, numbers and value sizes.
  */
 import { badFile, LobitError } from "../base/errors.ts";
 import { isObject, parseObject } from "./json.ts";
@@ -35,7 +36,10 @@ export interface TemplateFiles {
 export interface ChatTemplate {
   /** The Jinja source, for storing it in a packed file. */
   readonly source: string;
-  /** Whether the template understands content as a list of text and image parts, or only as one string. */
+  /**
+   * Whether the template understands content as a list of text and image parts, or only as one
+   * string.
+   */
   readonly takesParts: boolean;
   /** Renders a conversation; `variables` are extra names such as `eos_token`. */
   render(
@@ -45,7 +49,10 @@ export interface ChatTemplate {
   ): string;
 }
 
-/** The system message of InternVL's `internvl2_5` conversation (OpenGVLab/InternVL, conversation.py). */
+/**
+ * The system message of InternVL's `internvl2_5` conversation (OpenGVLab/InternVL,
+ * conversation.py).
+ */
 const INTERNVL_SYSTEM =
   "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。";
 
@@ -60,7 +67,10 @@ const BUILT_IN: Readonly<Record<string, string>> = {
   ].join(""),
 };
 
-/** Finds the chat template: chat_template.jinja, tokenizer_config.json, then the built-in one of the given name. */
+/**
+ * Finds the chat template: chat_template.jinja, tokenizer_config.json, then the built-in one of the
+ * given name.
+ */
 export function findChatTemplate(files: TemplateFiles): ChatTemplate {
   if (files.jinja !== undefined) {
     return makeTemplate(files.jinja, `${files.name} (chat_template.jinja)`);
@@ -118,7 +128,10 @@ export function makeTemplate(source: string, file: string): ChatTemplate {
   };
 }
 
-/** A template takes parts if it writes a part's text once and something for an image, without printing the list itself. */
+/**
+ * A template takes parts if it writes a part's text once and something for an image, without
+ * printing the list itself.
+ */
 function probesAsParts(run: (messages: readonly TemplateMessage[]) => string): boolean {
   const text = "lobit-probe";
   const plain = { type: "text", text } as const;

@@ -1,6 +1,7 @@
 /**
- * A bounded run of `@huggingface/jinja`: each evaluation step is counted, and no value may grow beyond a limit, so that a
- * hostile template ends in an error instead of a hang or exhausted memory. The clock is not offered: prompts are reproducible.
+ * A bounded run of `@huggingface/jinja`: each evaluation step is counted, and no value may grow
+ * beyond a limit, so that a hostile template ends in an error instead of a hang or exhausted
+ * memory. The clock is not offered: prompts are reproducible.
  */
 import { Environment, Interpreter, parse, tokenize } from "npm:@huggingface/jinja@0.5.11";
 
@@ -14,8 +15,9 @@ const MAX_NUMBER = 100_000;
 const MAX_SIZE = 1024 * 1024;
 
 /**
- * Parses a template with the white space rules that transformers uses. The result renders it with the given variables;
- * `inputChars`, the length of what they hold, raises the limit on size. Both throw ordinary errors.
+ * Parses a template with the white space rules that transformers uses. The result renders it with
+ * the given variables; `inputChars`, the length of what they hold, raises the limit on size. Both
+ * throw ordinary errors.
  */
 export function compileTemplate(
   source: string,
@@ -74,7 +76,10 @@ class BoundedInterpreter extends Interpreter {
     return value;
   }
 
-  /** Lists can share their items, so a small program can name an exponentially large one: this counts what printing would. */
+  /**
+   * Lists can share their items, so a small program can name an exponentially large one: this
+   * counts what printing would.
+   */
   #sizeOf(value: Value): number {
     const content: unknown = value.value;
     if (typeof content === "string") return 1 + content.length;

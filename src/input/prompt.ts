@@ -1,7 +1,8 @@
 /**
- * From messages to token ids. Control tokens come from the template alone: text that a user types is marked before the
- * template is rendered, so that no control token's name in it, or across its borders, can be recognised. Between control
- * tokens, template text and user text are encoded as one piece, so merges are those of the plainly rendered prompt.
+ * From messages to token ids. Control tokens come from the template alone: text that a user types
+ * is marked before the template is rendered, so that no control token's name in it, or across its
+ * borders, can be recognised. Between control tokens, template text and user text are encoded as
+ * one piece, so merges are those of the plainly rendered prompt.
  */
 import { badFile, badRequest } from "../base/errors.ts";
 import type { ChatTemplate, TemplateMessage } from "./chat_template.ts";
@@ -87,9 +88,9 @@ export function buildPrompt(
 }
 
 /**
- * Builds a whole conversation with labels: the assistant's answers and the control token that closes each. The text before
- * an answer is encoded apart from it, since that is how an answer begins when it is generated; what follows the last closing
- * token is left off.
+ * Builds a whole conversation with labels: the assistant's answers and the control token that
+ * closes each. The text before an answer is encoded apart from it, since that is how an answer
+ * begins when it is generated; what follows the last closing token is left off.
  */
 export function buildTrainingPrompt(
   messages: readonly Message[],
@@ -231,7 +232,10 @@ function imageIds(
   return { start: find(names.start), context: find(names.context), end: find(names.end) };
 }
 
-/** A template that takes no parts gets one string, each image as its context token and a line end (InternVL's `<image>\n`). */
+/**
+ * A template that takes no parts gets one string, each image as its context token and a line end
+ * (InternVL's `<image>\n`).
+ */
 function toTemplate(
   { role, content }: Message,
   marks: TextMarks,

@@ -1,7 +1,8 @@
 /**
- * Marks for text that passes through a chat template. A mark is a sequence of characters that occurs in no input. One
- * after each character a control token may begin with breaks names typed inside the text; one where the text begins breaks a
- * name that template text starts. Answers to train on are enclosed in two further marks. All are removed before encoding.
+ * Marks for text that passes through a chat template. A mark is a sequence of characters that
+ * occurs in no input. One after each character a control token may begin with breaks names typed
+ * inside the text; one where the text begins breaks a name that template text starts. Answers to
+ * train on are enclosed in two further marks. All are removed before encoding.
  */
 
 /** A piece of text without marks. */
@@ -23,7 +24,10 @@ export class TextMarks {
   readonly #answerEnd: string;
   readonly #firstChars: ReadonlySet<string>;
 
-  /** `inputs` are all texts and the template; `names` the control tokens that must not be recognised. */
+  /**
+   * `inputs` are all texts and the template; `names` the control tokens that must not be
+   * recognised.
+   */
   constructor(inputs: readonly string[], names: readonly string[]) {
     let next = 0;
     const fresh = () => {

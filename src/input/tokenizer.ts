@@ -1,6 +1,7 @@
 /**
- * Text to token ids and back: byte-level BPE by `@huggingface/tokenizers`. The library gets the vocabulary without the added
- * tokens, so no text can encode to one; the templates' control tokens are looked up here, by name.
+ * Text to token ids and back: byte-level BPE by `@huggingface/tokenizers`. The library gets the
+ * vocabulary without the added tokens, so no text can encode to one; the templates' control tokens
+ * are looked up here, by name.
  */
 import { Tokenizer as Encoder } from "npm:@huggingface/tokenizers@0.2.0";
 import { badFile, badRequest } from "../base/errors.ts";
@@ -18,17 +19,25 @@ export interface DecodeOptions {
 
 /** A byte-level BPE tokenizer. */
 export interface Tokenizer {
-  /** Encodes plain text. A control token's name in it is ordinary text and becomes ordinary tokens. */
+  /**
+   * Encodes plain text. A control token's name in it is ordinary text and becomes ordinary tokens.
+   */
   encode(text: string): number[];
   /** The id of a control token such as `<|im_end|>`, if the tokenizer has it. */
   special(token: string): number | undefined;
-  /** Cuts text that may name control tokens (a rendered template) into their ids and the plain text between them. */
+  /**
+   * Cuts text that may name control tokens (a rendered template) into their ids and the plain text
+   * between them.
+   */
   splitSpecial(text: string): (string | number)[];
   /** The names of all control tokens. */
   readonly specialNames: readonly string[];
   /** The text of ids; bytes that are not UTF-8 become U+FFFD, unused ids become nothing. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
-  /** The bytes that a token stands for; several tokens may share one character. None for an unused id. */
+  /**
+   * The bytes that a token stands for; several tokens may share one character. None for an unused
+   * id.
+   */
   tokenBytes(id: number): Uint8Array;
   /** Whether an id is a special token, which text shown to people leaves out. */
   isSpecial(id: number): boolean;
@@ -36,7 +45,10 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /** Ids that end an answer: generation_config.json's, then tokenizer_config.json's `eos_token`. */
   readonly eosIds: readonly number[];
-  /** `bos_token`, `eos_token`, `pad_token`, `unk_token` of tokenizer_config.json, which chat templates may name. */
+  /**
+   * `bos_token`, `eos_token`, `pad_token`, `unk_token` of tokenizer_config.json, which chat
+   * templates may name.
+   */
   readonly namedTokens: Readonly<Record<string, string>>;
 }
 
@@ -44,8 +56,9 @@ export interface Tokenizer {
 const MAX_TEXT = 4 * 1024 * 1024;
 
 /**
- * Loads a tokenizer from `tokenizer.json`, or from `vocab.json` and `merges.txt` with Qwen2's pre-tokenization and NFC.
- * Damaged or unsupported files are a {@linkcode LobitError} with code `bad-file`.
+ * Loads a tokenizer from `tokenizer.json`, or from `vocab.json` and `merges.txt` with Qwen2's
+ * pre-tokenization and NFC. Damaged or unsupported files are a {@linkcode LobitError} with code
+ * `bad-file`.
  */
 export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const { vocab, merges, ignoreMerges, normalizer, preTokenizers, added } = readTokenizerParts(

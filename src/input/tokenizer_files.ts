@@ -1,7 +1,8 @@
 /**
- * Reads and checks the files a byte-level BPE tokenizer comes in, and states it in one form: the tokenizer.json object that
- * `@huggingface/tokenizers` takes. Nothing unchecked reaches that library, because it trusts ids, merges and regular
- * expressions. Two sources: `tokenizer.json`, or `vocab.json` + `merges.txt` (the original InternVL repositories, Qwen2).
+ * Reads and checks the files a byte-level BPE tokenizer comes in, and states it in one form: the
+ * tokenizer.json object that `@huggingface/tokenizers` takes. Nothing unchecked reaches that
+ * library, because it trusts ids, merges and regular expressions. Two sources: `tokenizer.json`, or
+ * `vocab.json` + `merges.txt` (the original InternVL repositories, Qwen2).
  */
 import { badFile } from "../base/errors.ts";
 import { brief, field, isObject, type JsonObject, parseObject } from "./json.ts";
@@ -66,7 +67,9 @@ export interface TokenizerParts {
 /** Larger than any vocabulary in use (about 262,000), small enough to allocate. */
 const MAX_ID = (1 << 21) - 1;
 
-/** Reads the tokenizer from `tokenizer.json` or, without one, from `vocab.json` and `merges.txt`. */
+/**
+ * Reads the tokenizer from `tokenizer.json` or, without one, from `vocab.json` and `merges.txt`.
+ */
 export function readTokenizerParts(files: TokenizerFiles): TokenizerParts {
   const parts = files.json === undefined ? fromVocab(files) : fromJson(files, files.json);
   checkVocab(parts, files.name);
@@ -127,7 +130,10 @@ function fromVocab(files: TokenizerFiles): TokenizerParts {
   };
 }
 
-/** added_tokens.json gives ids, tokenizer_config.json ids and flags, special_tokens_map.json names the special ones. */
+/**
+ * added_tokens.json gives ids, tokenizer_config.json ids and flags, special_tokens_map.json names
+ * the special ones.
+ */
 function readAddedFiles(files: TokenizerFiles): AddedToken[] {
   const added = new Map<string, AddedToken>();
   const mapFile = `${files.name} (special_tokens_map.json)`;

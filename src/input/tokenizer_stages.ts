@@ -1,6 +1,6 @@
 /**
- * The normalizers and pre-tokenizers a tokenizer may have. Regular expressions come from a list of known ones and never
- * from the file itself: JavaScript cannot bound the time of a hostile pattern.
+ * The normalizers and pre-tokenizers a tokenizer may have. Regular expressions come from a list of
+ * known ones and never from the file itself: JavaScript cannot bound the time of a hostile pattern.
  */
 import { badFile } from "../base/errors.ts";
 import { isObject, type JsonObject } from "./json.ts";
@@ -8,7 +8,10 @@ import { isObject, type JsonObject } from "./json.ts";
 /** One normalizer or pre-tokenizer, as tokenizer.json writes it. */
 export type Stage = JsonObject & { readonly type: string };
 
-/** Qwen2 and Qwen2.5: single digits, words with one leading non-letter, runs of punctuation, line ends, white space. */
+/**
+ * Qwen2 and Qwen2.5: single digits, words with one leading non-letter, runs of punctuation, line
+ * ends, white space.
+ */
 export const QWEN2_PATTERN: string =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 

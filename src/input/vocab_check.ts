@@ -1,5 +1,5 @@
-// What the encoder relies on: every text can be written in tokens, ids are unique, merges lead to known tokens, and no text
-// merges into a special token.
+// What the encoder relies on: every text can be written in tokens, ids are unique, merges lead to
+// known tokens, and no text merges into a special token.
 import { badFile } from "../base/errors.ts";
 import { BYTE_CHARS } from "./byte_alphabet.ts";
 import { brief } from "./json.ts";

@@ -42,7 +42,10 @@ const SNIPPETS: readonly string[] = [
   "\ud800",
 ];
 
-/** Changes one to four places of a text: characters replaced, removed, doubled, inserted, or the end cut off. */
+/**
+ * Changes one to four places of a text: characters replaced, removed, doubled, inserted, or the end
+ * cut off.
+ */
 export function mutateText(text: string, random: Random): string {
   let mutated = text;
   for (let left = 1 + random.integer(4); left > 0; left--) {
@@ -69,7 +72,10 @@ export function mutateText(text: string, random: Random): string {
   return mutated;
 }
 
-/** Replaces, removes or doubles one to three values anywhere inside a JSON value; the given value is left alone. */
+/**
+ * Replaces, removes or doubles one to three values anywhere inside a JSON value; the given value is
+ * left alone.
+ */
 export function mutateJson(value: unknown, random: Random): unknown {
   const copy: unknown = structuredClone(value);
   for (let left = 1 + random.integer(3); left > 0; left--) {

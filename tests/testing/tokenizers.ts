@@ -1,4 +1,7 @@
-/** Tokenizers for tests: the pocket model's, its files in the original layout, and a small one that fuzz tests can afford. */
+/**
+ * Tokenizers for tests: the pocket model's, its files in the original layout, and a small one that
+ * fuzz tests can afford.
+ */
 import { BYTE_CHARS } from "../../src/input/byte_alphabet.ts";
 import { loadTokenizer, type Tokenizer, type TokenizerFiles } from "../../src/input/tokenizer.ts";
 
