@@ -38,6 +38,8 @@ import {
   swiglu,
   swiglu_backward,
 } from "./pointwise";
+import { gemm } from "./dense";
+import { gather_operand, gemv_columns, gemv_rows } from "./gemv";
 
 const SPINS: i32 = 20000;
 
@@ -84,6 +86,17 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.Checksum:
       checksum(begin, end);
+    case Op.Gemm:
+      gemm(begin, end, scratch);
+      break;
+    case Op.GemvColumns:
+      gemv_columns(begin, end);
+      break;
+    case Op.GemvRows:
+      gemv_rows(begin, end);
+      break;
+    case Op.GatherOperand:
+      gather_operand(begin, end);
       break;
     default:
       unreachable();

@@ -58,4 +58,8 @@ export enum Op {
   ClampInto,
   SumSquares,
   AbsMax,
+  Gemm,
+  GemvColumns,
+  GemvRows,
+  GatherOperand,
 }

@@ -4,3 +4,4 @@ export * from "./attention.ts";
 export * from "./copy.ts";
 export * from "./norm.ts";
 export * from "./pointwise.ts";
+export * from "./dense.ts";
