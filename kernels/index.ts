@@ -86,6 +86,7 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.Checksum:
       checksum(begin, end);
+      break;
     case Op.Gemm:
       gemm(begin, end, scratch);
       break;
