@@ -128,7 +128,9 @@ async function runAll(steps: Step[]): Promise<Outcome[]> {
 /** The part of a failed step's output worth repeating: from deno test's error section on, or the end. */
 function telling(output: string): string {
   const errors = output.lastIndexOf("\n ERRORS \n");
-  return errors >= 0 ? output.slice(errors).trim() : output.split("\n").slice(-200).join("\n");
+  if (errors >= 0) return output.slice(errors).trim();
+  return output.split("\n").filter((line) => !/^(Check|Download|Initialize) /.test(line))
+    .slice(-200).join("\n");
 }
 
 const start = performance.now();
