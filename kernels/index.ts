@@ -23,6 +23,7 @@ import {
   TICKET_BIAS,
 } from "../wasm/abi";
 import { checksum } from "./checksum";
+import { attend_backward_keys, attend_backward_queries } from "./attention/backward";
 import { attend } from "./attention/forward";
 import { copy_rows } from "./copy";
 import { rms_norm } from "./norm";
@@ -50,6 +51,12 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.Attend:
       attend(scratch, begin, end);
+      break;
+    case Op.AttendBackwardQueries:
+      attend_backward_queries(scratch, begin, end);
+      break;
+    case Op.AttendBackwardKeys:
+      attend_backward_keys(scratch, begin, end);
       break;
     case Op.CopyRows:
       copy_rows(begin, end);

@@ -46,6 +46,8 @@ export const PENDING = 0;
 export enum Op {
   RmsNorm,
   Attend,
+  AttendBackwardQueries,
+  AttendBackwardKeys,
   CopyRows,
   Checksum,
   Exponential,

@@ -3,7 +3,7 @@
 import { badRequest } from "../../src/base/errors.ts";
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
-import { NULL, type Ptr } from "../memory.ts";
+import { address, NULL, type Ptr } from "../memory.ts";
 
 /** 32-bit words per entry of the table of sequences. */
 export const SEQUENCE_WORDS = 6;
@@ -11,6 +11,8 @@ export const SEQUENCE_WORDS = 6;
 export const MAX_HEAD_DIM = 256;
 /** Most rows (queries times heads that share a kv head) that one thread takes at once. */
 const PART_ROWS = 128;
+/** The same for the backward, whose parts hold twice as many operands. */
+const BACKWARD_ROWS = 64;
 
 /** What forward and backward share. Rows of q, k and v hold their heads one after the other. */
 export interface AttentionShape {
@@ -112,4 +114,67 @@ export function attend(engine: Engine, attention: Attention): void {
     part,
     Math.ceil(rows / part),
   ], [attention.scale]);
+}
+
+/** Operands of {@linkcode attendBackward}. */
+export interface AttentionBackward extends AttentionShape {
+  /** Written, f32, shaped as q. */
+  dq: Ptr;
+  /** Written (not added to), f32 [keys, kvHeads * headDim], summed over the query heads that share a kv head. */
+  dk: Ptr;
+  dv: Ptr;
+  /** Gradient of the forward's output, shaped as it. */
+  dout: Ptr;
+  q: Ptr;
+  /** f32 [keys, kvHeads * headDim]: the table's K and V addresses point into these. */
+  k: Ptr;
+  v: Ptr;
+  /** Rows of k and v. */
+  keys: number;
+  /** What the forward wrote. */
+  out: Ptr;
+  lse: Ptr;
+}
+
+function checkPlaces(engine: Engine, call: AttentionBackward): void {
+  const rowBytes = call.kvHeads * call.headDim * 4;
+  const table = engine.memory.i32(call.sequences, call.sequenceCount * SEQUENCE_WORDS);
+  for (const [word, base] of [[2, address(call.k)], [3, address(call.v)]] as const) {
+    const ranges: [number, number][] = [];
+    for (let i = 0; i < table.length; i += SEQUENCE_WORDS) {
+      if (table[i + 4]! > 0) {
+        ranges.push([(table[i + word]! >>> 0) - base, table[i + 4]! * rowBytes]);
+      }
+    }
+    ranges.sort((a, b) => a[0] - b[0]);
+    let free = 0;
+    for (const [start, bytes] of ranges) {
+      if (start < free || start % rowBytes !== 0 || start + bytes > call.keys * rowBytes) {
+        throw badRequest(
+          "The attention backward needs each sequence's keys and values to be whole rows of k and v that no other " +
+            "sequence shares.",
+        );
+      }
+      free = start + bytes;
+    }
+  }
+}
+
+/**
+ * dq, dk and dv of {@linkcode attend} for training: K and V are rows of this pass, each belonging to one sequence (rows
+ * that belong to none are left as they are). The same bits on any thread count; fused where the build can.
+ */
+export function attendBackward(engine: Engine, call: AttentionBackward): void {
+  const { sequenceCount, heads, kvHeads, headDim } = call;
+  const { most, mostKeys } = check(engine, call);
+  checkPlaces(engine, call);
+  const shared = [call.q, call.sequences, heads, kvHeads, headDim, Number(call.causal), call.lse];
+  const job = (op: Op, to: Ptr, rows: number, places: Ptr[]) => {
+    const parts = Math.ceil(rows / BACKWARD_ROWS);
+    const items = sequenceCount * kvHeads * parts;
+    const ints = [to, ...shared, BACKWARD_ROWS, parts, call.dout, call.out, ...places];
+    engine.call(op, items, grainOf(engine, items), ints, [call.scale]);
+  };
+  job(Op.AttendBackwardQueries, call.dq, most * (heads / kvHeads), []);
+  job(Op.AttendBackwardKeys, call.dk, mostKeys, [call.dv, call.k, call.v]);
 }
