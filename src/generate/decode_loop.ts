@@ -85,16 +85,24 @@ function prefill(
   const rows = encodeImages(model, requests);
   const sequences = sequencesOf(requests.map(({ prompt }) => prompt.ids.length));
   const ids = new Int32Array(sequences.total);
+  // A picture may be shown more than once, so each place names the encoded row it takes.
   const at: number[] = [];
-  requests.forEach(({ prompt }, i) => {
+  const from: number[] = [];
+  let firstRow = 0;
+  requests.forEach(({ prompt, images }, i) => {
     ids.set(prompt.ids, sequences.starts[i]!);
-    // Image rows lie in the order of each request's images, as their spans do after sorting by image.
-    for (const { start, count } of [...prompt.images].sort((a, b) => a.image - b.image)) {
-      for (let row = 0; row < count; row++) at.push(sequences.starts[i]! + start + row);
+    const rowsOf = images.map(({ count }) => count * vlm.input.tokensPerTile);
+    for (const { image, start, count } of prompt.images) {
+      const first = firstRow + rowsOf.slice(0, image).reduce((sum, rows) => sum + rows, 0);
+      for (let row = 0; row < count; row++) {
+        at.push(sequences.starts[i]! + start + row);
+        from.push(first + row);
+      }
     }
+    firstRow += rowsOf.reduce((sum, rows) => sum + rows, 0);
   });
   let x = vlm.language.embed(ops, ops.integers(ids));
-  if (rows) x = ops.replaceRows(x, rows, ops.integers(at));
+  if (rows) x = ops.replaceRows(x, ops.takeRows(rows, ops.integers(from)), ops.integers(at));
   const hidden = decode(ops, vlm, x, sequences, caches);
   const last = sequences.starts.map((start, i) => start + sequences.lengths[i]! - 1);
   sequences.lengths.forEach((length, i) => caches[i]!.advance(length));

@@ -15,7 +15,7 @@ const STEP = 1 << 20;
 
 /** A store over an open checkpoint whose tensors have been resolved. */
 export class CheckpointStore implements WeightStore {
-  readonly #memory: Memory;
+  readonly memory: Memory;
   readonly #checkpoint: Checkpoint;
   readonly #resolved: ReadonlyMap<string, ResolvedTensor>;
 
@@ -25,7 +25,7 @@ export class CheckpointStore implements WeightStore {
     checkpoint: Checkpoint,
     resolved: ReadonlyMap<string, ResolvedTensor>,
   ) {
-    this.#memory = memory;
+    this.memory = memory;
     this.#checkpoint = checkpoint;
     this.#resolved = resolved;
   }
@@ -53,16 +53,16 @@ export class CheckpointStore implements WeightStore {
       );
     }
     const direct = dtype === "F32" || (dtype === "BF16" && !asFloat);
-    const tensor = heapTensor(this.#memory, shape, dtype === "BF16" && !asFloat ? "bf16" : "f32");
+    const tensor = heapTensor(this.memory, shape, dtype === "BF16" && !asFloat ? "bf16" : "f32");
     try {
       if (direct) {
-        const bytes = bytesOf(this.#memory, tensor);
+        const bytes = bytesOf(this.memory, tensor);
         await this.#checkpoint.read(place.source, bytes, place.firstRow, place.rows);
       } else {
-        await this.#convert(place, floats(this.#memory, tensor), dtype);
+        await this.#convert(place, floats(this.memory, tensor), dtype);
       }
     } catch (error) {
-      freeTensor(this.#memory, tensor);
+      freeTensor(this.memory, tensor);
       throw error;
     }
     return tensor;

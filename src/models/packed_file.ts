@@ -19,7 +19,7 @@ import {
   heapTensor,
   type Tensor,
 } from "../tensor/tensor.ts";
-import { type Engine, kernels } from "../../wasm/mod.ts";
+import { type Engine, kernels, type Memory } from "../../wasm/mod.ts";
 import type { Texts } from "./assets.ts";
 import type { WeightStore } from "./store.ts";
 import { linearsOf, partsOf, type Vector, vectorsOf, type Vlm } from "./vlm.ts";
@@ -186,12 +186,14 @@ function readLayout(
 
 /** Weights from a packed file, read straight into the shared memory and checked against their checksums. */
 export class PackedStore implements WeightStore {
+  readonly memory: Memory;
   readonly #engine: Engine;
   readonly #source: ByteSource;
   readonly #info: PackedInfo;
 
   /** Makes a store; weights are loaded when asked for. */
   constructor(engine: Engine, source: ByteSource, info: PackedInfo) {
+    this.memory = engine.memory;
     this.#engine = engine;
     this.#source = source;
     this.#info = info;

@@ -29,7 +29,7 @@ export function attend(
     headDim,
     causal,
     scale: 1 / Math.sqrt(headDim),
-    lse: lse?.ptr,
+    ...(lse && { lse: lse.ptr }),
   });
 }
 

@@ -117,7 +117,7 @@ export class Infer implements Ops {
       aCol: 1,
       bRow: 1,
       bCol: k,
-      bias: linear.bias?.ptr,
+      ...(linear.bias && { bias: linear.bias.ptr }),
       exact: this.#exact,
     });
     return out;

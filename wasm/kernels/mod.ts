@@ -4,4 +4,5 @@ export * from "./attention.ts";
 export * from "./copy.ts";
 export * from "./norm.ts";
 export * from "./pointwise.ts";
+export * from "./sequence.ts";
 export * from "./dense.ts";

@@ -3,6 +3,9 @@
 import { equalSequences } from "../../tensor/sequences.ts";
 import type { Norm, Ops, PatchShape } from "../../ops/ops.ts";
 import type { Linear } from "../../formats/weight.ts";
+import { floats, type Tensor, tensorFrom } from "../../tensor/tensor.ts";
+import type { Memory } from "../../../wasm/mod.ts";
+import { interpolateGrid } from "./positions.ts";
 import { biasesOf, type WeightStore } from "../store.ts";
 import type { Block, Vector, VisionPart } from "../vlm.ts";
 
@@ -16,7 +19,7 @@ export interface InternVitConfig {
   readonly heads: number;
   /** Width inside the MLP. */
   readonly intermediate: number;
-  /** Pixels per tile side. */
+  /** Pixels per side of the tiles that the position table was made for. */
   readonly imageSize: number;
   /** Pixels per patch side. */
   readonly patchSize: number;
@@ -41,14 +44,15 @@ interface Layer {
   norms: Vector[];
 }
 
-/** Loads the tower under `vision_tower`. */
+/** Loads the tower under `vision_tower`, for tiles of `pixels.size`. */
 export async function loadInternVit(
   store: WeightStore,
   config: InternVitConfig,
-  pixels: Pick<PatchShape, "mean" | "std">,
+  pixels: Pick<PatchShape, "mean" | "std"> & { readonly size: number },
 ): Promise<VisionPart> {
-  const { hidden, imageSize, patchSize } = config;
-  const grid = imageSize / patchSize;
+  const { hidden, patchSize } = config;
+  const tableGrid = config.imageSize / patchSize;
+  const grid = pixels.size / patchSize;
   const at = "vision_tower.embeddings";
   const patch = await store.linear(
     `${at}.patch_embeddings.projection`,
@@ -57,12 +61,24 @@ export async function loadInternVit(
     true,
   );
   const classToken = await store.vector(`${at}.cls_token`, [1, 1, hidden]);
-  const positions = await store.vector(`${at}.position_embeddings`, [1, 1 + grid ** 2, hidden]);
+  const positions = await store.vector(`${at}.position_embeddings`, [
+    1,
+    1 + tableGrid ** 2,
+    hidden,
+  ]);
+  const places = grid === tableGrid
+    ? positions.tensor
+    : interpolated(store.memory, positions.tensor, tableGrid, grid, hidden);
   const blocks: Block[] = [];
   for (let i = 0; i < config.blocks; i++) {
     blocks.push(toBlock(await loadLayer(store, config, `vision_tower.encoder.layer.${i}`), config));
   }
-  const shape: PatchShape = { imageSize, patchSize, ...pixels };
+  const shape: PatchShape = {
+    imageSize: pixels.size,
+    patchSize,
+    mean: pixels.mean,
+    std: pixels.std,
+  };
   return {
     name: "vision",
     blocks,
@@ -70,11 +86,26 @@ export async function loadInternVit(
     vectors: [classToken, positions, ...biasesOf([patch])],
     embed(ops, tiles) {
       const patches = ops.linear(ops.patches(tiles, shape), patch);
-      return ops.assembleTokens(patches, classToken.tensor, positions.tensor);
+      return ops.assembleTokens(patches, classToken.tensor, places);
     },
     context: (tiles) => ({ sequences: equalSequences(tiles, 1 + grid ** 2) }),
     finish: (ops, x) => ops.pixelShuffle(x, grid),
   };
+}
+
+/** The class token's position as it is, the grid's interpolated. */
+function interpolated(
+  memory: Memory,
+  table: Tensor,
+  from: number,
+  to: number,
+  dim: number,
+): Tensor {
+  const values = floats(memory, table);
+  const out = new Float32Array((1 + to ** 2) * dim);
+  out.set(values.subarray(0, dim));
+  out.set(interpolateGrid(values.slice(dim), from, to, dim), dim);
+  return tensorFrom(memory, [1, 1 + to ** 2, dim], out);
 }
 
 async function loadLayer(
