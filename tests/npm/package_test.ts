@@ -90,10 +90,20 @@ engine.memory.f32(x, 4 * tokens).fill(8);
 engine.memory.f32(weight, 4).set([1, 2, 3, 4]);
 kernels.rmsNorm(engine, x, x, weight, tokens, dim, 0);
 const result = engine.memory.f32(x, 4 * tokens);
+
+const lost = await Engine.create({ threads: 3 });
+let trap = "none";
+try {
+  lost.call(9999, 64, 1, []);
+} catch (error) {
+  trap = error.code;
+}
+
 console.log(JSON.stringify({
   threads: engine.threads,
   build: engine.build,
   right: result.every((value, i) => value === 1 + i % 4),
+  trap,
   exports: [Object.keys(lobit).length > 0, Object.keys(formats).length > 0],
 }));
 engine.close();
@@ -115,6 +125,7 @@ Deno.test({
             threads: 2,
             build: major === "20" ? "simd" : "relaxed",
             right: true,
+            trap: "internal",
             exports: [true, true],
           };
           assertEquals(answer, expected);
