@@ -27,6 +27,10 @@ import { attend_backward_keys, attend_backward_queries } from "./attention/backw
 import { attend } from "./attention/forward";
 import { copy_rows } from "./copy";
 import { rms_norm } from "./norm";
+import { quantize_activations } from "./packed_activations";
+import { packed_matrix } from "./packed_matrix";
+import { dequantize_rows } from "./packed_rows";
+import { packed_vector } from "./packed_vector";
 import {
   abs_max,
   add,
@@ -105,6 +109,17 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.GatherOperand:
       gather_operand(begin, end);
+    case Op.QuantizeActivations:
+      quantize_activations(begin, end, scratch);
+      break;
+    case Op.PackedVector:
+      packed_vector(begin, end, scratch);
+      break;
+    case Op.PackedMatrix:
+      packed_matrix(begin, end, scratch);
+      break;
+    case Op.DequantizeRows:
+      dequantize_rows(begin, end, scratch);
       break;
     default:
       unreachable();

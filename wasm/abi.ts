@@ -64,4 +64,8 @@ export enum Op {
   GemvColumns,
   GemvRows,
   GatherOperand,
+  QuantizeActivations,
+  PackedVector,
+  PackedMatrix,
+  DequantizeRows,
 }

@@ -6,3 +6,5 @@ export * from "./norm.ts";
 export * from "./pointwise.ts";
 export * from "./sequence.ts";
 export * from "./dense.ts";
+export * from "./packed.ts";
+export { chooseDot, type Dot, dotsOf } from "./packed_dot.ts";

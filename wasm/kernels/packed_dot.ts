@@ -1,0 +1,70 @@
+// Which of the equivalent dots this machine runs fastest, found by a short timing and remembered per engine. A wrong
+// choice costs speed only.
+import { Op } from "../abi.ts";
+import type { Engine } from "../engine.ts";
+import { offset } from "../memory.ts";
+
+/**
+ * How codes and activations are multiplied: `wide` widens bytes to 16 bits (any SIMD), `pairs` is the relaxed dot to
+ * 16 bits, `quads` the relaxed dot to 32 bits (only where 32 neighbouring columns share a group).
+ */
+export type Dot = "wide" | "pairs" | "quads";
+
+/** Their numbers in kernels/packed_args.ts. */
+export const DOT_CODES: Readonly<Record<Dot, number>> = { wide: 0, pairs: 1, quads: 2 };
+
+interface Choice {
+  readonly shared: Dot;
+  readonly split: Dot;
+}
+
+const choices: WeakMap<Engine, { vector: Choice; matrix: Choice }> = new WeakMap();
+
+/** The variants that an engine's build can run on groups that are multiples of 32 columns (`shared`) or others. */
+export function dotsOf(engine: Engine, shared: boolean): Dot[] {
+  if (engine.build !== "relaxed") return ["wide"];
+  return shared ? ["pairs", "quads", "wide"] : ["pairs", "wide"];
+}
+
+/** The fastest variant for a product; the first call on an engine measures about 2 ms. */
+export function chooseDot(engine: Engine, shared: boolean, matrix: boolean): Dot {
+  if (engine.build !== "relaxed") return "wide";
+  let choice = choices.get(engine);
+  if (choice === undefined) {
+    choice = { vector: measure(engine, false), matrix: measure(engine, true) };
+    choices.set(engine, choice);
+  }
+  return (matrix ? choice.matrix : choice.vector)[shared ? "shared" : "split"];
+}
+
+/** Times every variant on a 64 x 1024 4-bit weight of zeros on the caller's thread alone. */
+function measure(engine: Engine, matrix: boolean): Choice {
+  const [panels, chunks, tokens] = [8, 16, matrix ? 4 : 1];
+  const [codes, activations] = [panels * chunks * 256, tokens * chunks * 64];
+  const sizes = [tokens * panels * 32, panels * 4, panels * chunks * 32, codes, activations];
+  const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, size) => sum + size, 0));
+  const bytes = starts.at(-1)! + activations + 2 * activations;
+  const base = engine.memory.allocate(bytes);
+  try {
+    engine.memory.u8(base, bytes).fill(0);
+    const [out, units, scales, code, a] = starts.map((start) => offset(base, start));
+    const after = offset(a!, activations);
+    const strides = [chunks * 2, chunks * 32, 0, codes / panels];
+    const best: Record<Dot, number> = { wide: Infinity, pairs: Infinity, quads: Infinity };
+    for (let round = 0; round < 4; round++) {
+      for (const dot of dotsOf(engine, true)) {
+        const ints = [out!, panels * 8, chunks, tokens, 4, DOT_CODES[dot], 32, 0, ...strides];
+        ints.push(units!, scales!, scales!, code!, code!, a!, after, offset(after, activations), 0);
+        const start = performance.now();
+        for (let repeat = 0; repeat < 6; repeat++) {
+          engine.call(matrix ? Op.PackedMatrix : Op.PackedVector, panels, panels, ints);
+        }
+        best[dot] = Math.min(best[dot], performance.now() - start);
+      }
+    }
+    const split: Dot = best.pairs <= best.wide ? "pairs" : "wide";
+    return { split, shared: best.quads < best[split] ? "quads" : split };
+  } finally {
+    engine.memory.free(base);
+  }
+}
