@@ -2,10 +2,16 @@
 import { badFile } from "../base/errors.ts";
 import type { TensorShape } from "../io/safetensors.ts";
 import { parseConfig } from "./internvl/config.ts";
-import { expectedTensors, type ResolvedTensor, resolveTensors } from "./internvl/layout.ts";
-import { loadInternVl } from "./internvl/model.ts";
+import {
+  expectedTensors,
+  placeOf,
+  type ResolvedTensor,
+  resolveTensors,
+  type TensorPlace,
+} from "./internvl/layout.ts";
+import { loadInternVl, visionInput } from "./internvl/model.ts";
 import type { WeightStore } from "./store.ts";
-import type { PartName, Vlm } from "./vlm.ts";
+import type { PartName, VisionInput, Vlm } from "./vlm.ts";
 
 /** A model's architecture, known from its config alone. */
 export interface Architecture {
@@ -15,6 +21,14 @@ export interface Architecture {
   readonly tensors: ReadonlyMap<string, readonly number[]>;
   /** The part a tensor belongs to. */
   partOf(name: string): PartName;
+  /** Where a canonical tensor lies in a checkpoint of the config's own layout. */
+  placeOf(name: string): TensorPlace;
+  /** Longest context in tokens. */
+  readonly context: number;
+  /** Tokens of the vocabulary. */
+  readonly vocabulary: number;
+  /** How pictures become tiles and tiles tokens. */
+  readonly input: VisionInput;
   /** Name of a built-in chat template that the config asks for. */
   readonly template: string | null;
   /** Finds the tensors in a checkpoint. Throws one error listing all missing, unused and mis-shaped ones. */
@@ -39,6 +53,10 @@ const internvl: Reader = (json, file, preprocessor) => {
         : name.startsWith("multi_modal_projector.")
         ? "projector"
         : "language",
+    placeOf: (name) => placeOf(config, name),
+    context: config.language.maxPositions,
+    vocabulary: config.language.vocab,
+    input: visionInput(config),
     template: config.template,
     resolve: (found, file) => resolveTensors(config, found, file),
     load: (store) => loadInternVl(store, config),

@@ -142,14 +142,22 @@ const FLOATS = new Set<string>(["BF16", "F16", "F32"]);
 const BUFFERS = /(^|\.)(position_ids|rotary_emb\.inv_freq|embeddings\.mask_token)$/;
 const STACKED = ["q_proj", "k_proj", "v_proj"];
 
-/** A tensor, or one of `parts` equal parts stacked along its rows. */
-interface Place {
-  source: string;
-  part: number;
-  parts: number;
+/** A tensor of a checkpoint, or one of `parts` equal parts stacked along its rows. */
+export interface TensorPlace {
+  /** The name in the checkpoint. */
+  readonly source: string;
+  /** Which of the stacked parts, from 0. */
+  readonly part: number;
+  /** Number of parts; 1 if nothing is stacked. */
+  readonly parts: number;
 }
 
-function nativePlaces(name: string): Place[] {
+/** Where a writer puts a canonical tensor so that a checkpoint has the config's own layout. */
+export function placeOf(config: InternVlConfig, name: string): TensorPlace {
+  return config.layout === "native" ? nativePlaces(name)[0]! : originalPlace(name);
+}
+
+function nativePlaces(name: string): TensorPlace[] {
   const inMemory = name === HEAD
     ? "lm_head.weight"
     : `model.${name.replace(/^language_model\.model\./, "language_model.")}`;
@@ -177,7 +185,7 @@ const ORIGINAL_IN_BLOCK: Readonly<Record<string, string>> = {
   "lambda_2": "ls2",
 };
 
-function originalPlace(name: string): Place {
+function originalPlace(name: string): TensorPlace {
   const whole = (source: string) => ({ source, part: 0, parts: 1 });
   const block = /^vision_tower\.encoder\.layer\.(\d+)\.(.*?)(\.weight|\.bias)?$/.exec(name);
   if (block !== null) {

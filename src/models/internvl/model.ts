@@ -4,21 +4,25 @@ import type { Norm } from "../../ops/ops.ts";
 import { loadQwen2 } from "../decoders/qwen2.ts";
 import { biasesOf, type WeightStore } from "../store.ts";
 import { loadInternVit } from "../towers/intern_vit.ts";
-import type { ProjectorPart, Vlm } from "../vlm.ts";
+import type { ProjectorPart, VisionInput, Vlm } from "../vlm.ts";
 import type { InternVlConfig, ProjectorConfig } from "./config.ts";
+
+/** How pictures are cut and what they become. */
+export function visionInput({ tiles, tokensPerTile }: InternVlConfig): VisionInput {
+  return {
+    imageSize: tiles.size,
+    tokensPerTile,
+    maxTiles: tiles.dynamic ? tiles.max : 1,
+    minTiles: tiles.dynamic ? tiles.min : 1,
+    thumbnail: tiles.thumbnail,
+  };
+}
 
 /** Loads the three parts from a store. */
 export async function loadInternVl(store: WeightStore, config: InternVlConfig): Promise<Vlm> {
-  const { tiles } = config;
   return {
-    input: {
-      imageSize: tiles.size,
-      tokensPerTile: config.tokensPerTile,
-      maxTiles: tiles.dynamic ? tiles.max : 1,
-      minTiles: tiles.dynamic ? tiles.min : 1,
-      thumbnail: tiles.thumbnail,
-    },
-    vision: await loadInternVit(store, config.vision, tiles),
+    input: visionInput(config),
+    vision: await loadInternVit(store, config.vision, config.tiles),
     projector: await loadProjector(store, config.projector, config.language.hidden),
     language: await loadQwen2(store, config.language),
   };
