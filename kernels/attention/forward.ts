@@ -14,7 +14,7 @@ import {
   tileRowBytes,
 } from "./pack";
 import { headIndex, partRows, seenBy, Sequence, sequenceAt } from "./rows";
-import { LOWEST, softmaxBlock } from "./softmax";
+import { LOWEST, softmaxFour, softmaxRow } from "./softmax";
 import { mix1, mix4, scores1, scores4 } from "./tiles";
 
 // ints: out, q, sequences, heads, kvHeads, headDim, causal, lse, most rows per part, parts per head; floats: scale.
@@ -89,18 +89,23 @@ function attendPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32):
       const count = min(here, seenBy(sequence, causal, group, last) - start);
       if (count <= 0) continue;
       scores4(s, queries + <usize> row * bytes, keys, bytes, (count + 7) >> 3);
-      for (let j = 0; j < 4; j++) {
-        const seen = min(count, seenBy(sequence, causal, group, min(base + row + j, last)) - start);
-        const state = <usize> (row + j) << 2;
-        const f = softmaxBlock(s + <usize> j * SCORE_ROW, seen, count, maxima + state, totals + state);
-        store<f32>(factors + (<usize> j << 2), f);
-      }
+      softmaxFour(
+        s,
+        seenBy(sequence, causal, group, base + row) - start,
+        seenBy(sequence, causal, group, min(base + row + 1, last)) - start,
+        seenBy(sequence, causal, group, min(base + row + 2, last)) - start,
+        seenBy(sequence, causal, group, last) - start,
+        count,
+        maxima + (<usize> row << 2),
+        totals + (<usize> row << 2),
+        factors,
+      );
       mix4(sums + <usize> row * tileBytes, s, from, rowStep, tileStep, factors, count, tiles);
     }
     if (single) {
       const row = quads << 2, state = <usize> row << 2;
       scores1(s, queries + <usize> row * bytes, keys, bytes, (here + 7) >> 3);
-      const f = softmaxBlock(s, here, here, maxima + state, totals + state);
+      const f = softmaxRow(s, here, maxima + state, totals + state);
       mix1(sums + <usize> row * tileBytes, s, from, rowStep, tileStep, f, here, tiles);
     }
   }

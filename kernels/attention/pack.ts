@@ -9,9 +9,10 @@ export const SCORE_ROW: usize = 256;
 /** Bytes of one column tile: BLOCK rows of 8 floats. */
 export const COLUMN_TILE: usize = 2048;
 
+/** The low or the high halves of two vectors. */
 // @ts-ignore: decorator
 @inline
-function pick(a: v128, b: v128, high: bool): v128 {
+export function pick(a: v128, b: v128, high: bool): v128 {
   return high
     ? i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
     : i8x16.shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);

@@ -2,6 +2,7 @@
 // sum = sum * factor + Σ exp(s - max), and what was accumulated so far is multiplied by factor = exp(old max - max).
 import { exp1, exp4 } from "../exp";
 import { sumLanes } from "../lanes";
+import { pick, SCORE_ROW } from "./pack";
 
 /** Below any score: the running maximum before the first key. */
 export const LOWEST: f32 = -3e38;
@@ -12,41 +13,110 @@ function maxLanes(v: v128): f32 {
   return max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
 }
 
-/** Hides the lanes from `seen` to the end of their vector. */
+/** Hides scores [seen, count) of a row; lanes up to the end of the last pair of vectors count too. */
 // @ts-ignore: decorator
 @inline
-function hide(s: usize, seen: i32): void {
-  for (let i = seen; (i & 3) != 0; i++) store<f32>(s + (<usize> i << 2), -Infinity);
+function hide(s: usize, seen: i32, count: i32): void {
+  const end = s + (<usize> ((count + 7) & ~7) << 2);
+  let p = s + (<usize> max(0, seen) << 2);
+  for (; p < end && (p & 15) != 0; p += 4) store<f32>(p, -Infinity);
+  for (; p < end; p += 16) v128.store(p, f32x4.splat(-Infinity));
+}
+
+/** s = exp(s - shift) up to `end`, two vectors at a time; answers the sums by lane, even and odd vectors together. */
+// @ts-ignore: decorator
+@inline
+function expRow(s: usize, end: usize, shift: v128): v128 {
+  let total = f32x4.splat(0);
+  for (; s < end; s += 32) {
+    const a = exp4(f32x4.sub(v128.load(s), shift)), b = exp4(f32x4.sub(v128.load(s, 16), shift));
+    v128.store(s, a);
+    v128.store(s, b, 16);
+    total = f32x4.add(total, f32x4.add(a, b));
+  }
+  return total;
 }
 
 /**
- * Turns scores s[0, seen) into weights exp(s - max), zeros up to `count`, and updates the row's running maximum and
- * sum. Answers the factor for what the row has accumulated.
+ * Turns the scores s[row][0, count) of one row into weights exp(s - max), zero where hidden, and updates the row's
+ * running maximum and sum. Answers the factor for what the row has accumulated.
  */
-export function softmaxBlock(s: usize, seen: i32, count: i32, maximum: usize, sum: usize): f32 {
-  const end = s + (<usize> count << 2);
-  let p = s;
-  let factor: f32 = 1;
-  if (seen > 0) {
-    hide(s, seen);
-    const stop = s + (<usize> ((seen + 3) & ~3) << 2);
-    const before = load<f32>(maximum);
-    let top = f32x4.splat(before);
-    for (; p < stop; p += 16) top = f32x4.pmax(top, v128.load(p));
-    const now = maxLanes(top);
-    const shift = f32x4.splat(now);
-    let total = f32x4.splat(0);
-    for (p = s; p < stop; p += 16) {
-      const e = exp4(f32x4.sub(v128.load(p), shift));
-      v128.store(p, e);
-      total = f32x4.add(total, e);
-    }
-    if (now != before) {
-      factor = exp1(before - now);
-      store<f32>(maximum, now);
-    }
-    store<f32>(sum, load<f32>(sum) * factor + sumLanes(total));
-  }
-  for (; p < end; p += 16) v128.store(p, f32x4.splat(0));
+export function softmaxRow(s: usize, count: i32, maximum: usize, sum: usize): f32 {
+  hide(s, count, count);
+  const end = s + (<usize> ((count + 7) & ~7) << 2);
+  const before = load<f32>(maximum);
+  let top = f32x4.splat(before);
+  for (let p = s; p < end; p += 32) top = f32x4.pmax(top, f32x4.pmax(v128.load(p), v128.load(p, 16)));
+  const now = maxLanes(top);
+  const total = expRow(s, end, f32x4.splat(now));
+  const factor = exp1(before - now);
+  store<f32>(maximum, now);
+  store<f32>(sum, load<f32>(sum) * factor + sumLanes(total));
   return factor;
+}
+
+/** As softmaxRow for four rows, of which each sees its own number of keys; same bits. Maxima, sums, factors: 4 floats. */
+export function softmaxFour(
+  s: usize,
+  seen0: i32,
+  seen1: i32,
+  seen2: i32,
+  seen3: i32,
+  count: i32,
+  maxima: usize,
+  sums: usize,
+  factors: usize,
+): void {
+  hide(s, seen0, count);
+  hide(s + SCORE_ROW, seen1, count);
+  hide(s + 2 * SCORE_ROW, seen2, count);
+  hide(s + 3 * SCORE_ROW, seen3, count);
+  const bytes = <usize> ((count + 7) & ~7) << 2, end = s + bytes;
+  const before = v128.load(maxima);
+  let a = v128.load(s), b = v128.load(s, SCORE_ROW);
+  let c = v128.load(s, 2 * SCORE_ROW), d = v128.load(s, 3 * SCORE_ROW);
+  for (let p = s + 16; p < end; p += 16) {
+    a = f32x4.pmax(a, v128.load(p));
+    b = f32x4.pmax(b, v128.load(p, SCORE_ROW));
+    c = f32x4.pmax(c, v128.load(p, 2 * SCORE_ROW));
+    d = f32x4.pmax(d, v128.load(p, 3 * SCORE_ROW));
+  }
+  const now = f32x4.pmax(before, acrossMax(a, b, c, d));
+  v128.store(maxima, now);
+  const factor = exp4(f32x4.sub(before, now));
+  v128.store(factors, factor);
+  a = expRow(s, end, f32x4.splat(f32x4.extract_lane(now, 0)));
+  b = expRow(s + SCORE_ROW, end + SCORE_ROW, f32x4.splat(f32x4.extract_lane(now, 1)));
+  c = expRow(s + 2 * SCORE_ROW, end + 2 * SCORE_ROW, f32x4.splat(f32x4.extract_lane(now, 2)));
+  d = expRow(s + 3 * SCORE_ROW, end + 3 * SCORE_ROW, f32x4.splat(f32x4.extract_lane(now, 3)));
+  v128.store(sums, f32x4.add(f32x4.mul(v128.load(sums), factor), acrossSum(a, b, c, d)));
+}
+
+// Lane r of these is the result over the four lanes of operand r, in the order of sumLanes: (0 + 2) + (1 + 3).
+// @ts-ignore: decorator
+@inline
+function acrossSum(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(pick(a, b, false), pick(a, b, true));
+  const cd = f32x4.add(pick(c, d, false), pick(c, d, true));
+  return f32x4.add(even(ab, cd), odd(ab, cd));
+}
+
+// @ts-ignore: decorator
+@inline
+function acrossMax(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.pmax(pick(a, b, false), pick(a, b, true));
+  const cd = f32x4.pmax(pick(c, d, false), pick(c, d, true));
+  return f32x4.pmax(even(ab, cd), odd(ab, cd));
+}
+
+// @ts-ignore: decorator
+@inline
+function even(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+}
+
+// @ts-ignore: decorator
+@inline
+function odd(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }

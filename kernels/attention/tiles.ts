@@ -88,7 +88,50 @@ function mix(
     f = v128.load32_splat(factors, 12);
     let s30 = f32x4.mul(v128.load(sums, 96), f), s31 = f32x4.mul(v128.load(sums, 112), f);
     let r = rows;
-    for (let w = weights; w < stop; w += 4) {
+    let w = weights;
+    if (rowStep == 32) {
+      for (; w + 16 <= stop; w += 16) {
+        let v0: v128, v1: v128, p: v128;
+        v0 = v128.load(r, 0), v1 = v128.load(r, 16);
+        p = v128.load32_splat(w, 0);
+        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
+        p = v128.load32_splat(w, 1 * SCORE_ROW + 0);
+        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
+        p = v128.load32_splat(w, 2 * SCORE_ROW + 0);
+        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
+        p = v128.load32_splat(w, 3 * SCORE_ROW + 0);
+        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
+        v0 = v128.load(r, 32), v1 = v128.load(r, 48);
+        p = v128.load32_splat(w, 4);
+        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
+        p = v128.load32_splat(w, 1 * SCORE_ROW + 4);
+        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
+        p = v128.load32_splat(w, 2 * SCORE_ROW + 4);
+        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
+        p = v128.load32_splat(w, 3 * SCORE_ROW + 4);
+        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
+        v0 = v128.load(r, 64), v1 = v128.load(r, 80);
+        p = v128.load32_splat(w, 8);
+        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
+        p = v128.load32_splat(w, 1 * SCORE_ROW + 8);
+        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
+        p = v128.load32_splat(w, 2 * SCORE_ROW + 8);
+        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
+        p = v128.load32_splat(w, 3 * SCORE_ROW + 8);
+        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
+        v0 = v128.load(r, 96), v1 = v128.load(r, 112);
+        p = v128.load32_splat(w, 12);
+        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
+        p = v128.load32_splat(w, 1 * SCORE_ROW + 12);
+        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
+        p = v128.load32_splat(w, 2 * SCORE_ROW + 12);
+        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
+        p = v128.load32_splat(w, 3 * SCORE_ROW + 12);
+        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
+        r += 128;
+      }
+    }
+    for (; w < stop; w += 4) {
       const v0 = v128.load(r), v1 = v128.load(r, 16);
       let p = v128.load32_splat(w);
       s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
