@@ -45,6 +45,20 @@ import {
 } from "./pointwise";
 import { gemm } from "./dense";
 import { gather_operand, gemv_columns, gemv_rows } from "./gemv";
+import { layer_norm, layer_norm_backward, rms_norm, rms_norm_backward } from "./norm";
+import { add_scaled, scale_rows, sum_columns } from "./columns";
+import { rope, rope_table } from "./rope";
+import {
+  assemble_tokens,
+  assemble_tokens_backward,
+  extract_patches,
+  gather_rows,
+  pixel_shuffle,
+  replace_rows,
+  scatter_add_rows,
+} from "./rows";
+import { cross_entropy, kl_both, label_confidence } from "./losses";
+import { adamw, sign_sgd } from "./optimise";
 
 const SPINS: i32 = 20000;
 
@@ -109,6 +123,7 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.GatherOperand:
       gather_operand(begin, end);
+      break;
     case Op.QuantizeActivations:
       quantize_activations(begin, end, scratch);
       break;
@@ -120,6 +135,66 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.DequantizeRows:
       dequantize_rows(begin, end, scratch);
+      break;
+    case Op.LayerNorm:
+      layer_norm(begin, end);
+      break;
+    case Op.RmsNormBackward:
+      rms_norm_backward(begin, end);
+      break;
+    case Op.LayerNormBackward:
+      layer_norm_backward(begin, end);
+      break;
+    case Op.SumColumns:
+      sum_columns(begin, end);
+      break;
+    case Op.AddScaled:
+      add_scaled(begin, end);
+      break;
+    case Op.ScaleRows:
+      scale_rows(begin, end);
+      break;
+    case Op.RopeTable:
+      rope_table(begin, end);
+      break;
+    case Op.Rope:
+      rope(begin, end);
+      break;
+    case Op.GatherRows:
+      gather_rows(begin, end);
+      break;
+    case Op.ScatterAddRows:
+      scatter_add_rows(begin, end);
+      break;
+    case Op.ReplaceRows:
+      replace_rows(begin, end);
+      break;
+    case Op.PixelShuffle:
+      pixel_shuffle(begin, end);
+      break;
+    case Op.AssembleTokens:
+      assemble_tokens(begin, end);
+      break;
+    case Op.AssembleTokensBackward:
+      assemble_tokens_backward(begin, end);
+      break;
+    case Op.ExtractPatches:
+      extract_patches(begin, end);
+      break;
+    case Op.CrossEntropy:
+      cross_entropy(begin, end);
+      break;
+    case Op.LabelConfidence:
+      label_confidence(begin, end);
+      break;
+    case Op.KlBoth:
+      kl_both(begin, end);
+      break;
+    case Op.AdamW:
+      adamw(begin, end);
+      break;
+    case Op.SignSgd:
+      sign_sgd(begin, end);
       break;
     default:
       unreachable();

@@ -8,3 +8,8 @@ export * from "./sequence.ts";
 export * from "./dense.ts";
 export * from "./packed.ts";
 export { chooseDot, type Dot, dotsOf } from "./packed_dot.ts";
+export { addScaled, scaleRows, sumColumnProducts, sumColumns } from "./columns.ts";
+export * from "./losses.ts";
+export * from "./optimise.ts";
+export * from "./rope.ts";
+export * from "./rows.ts";
