@@ -23,7 +23,10 @@ export interface Job {
 const VISION_ROWS = 4200;
 
 /** The context length a job needs; throws if it exceeds `limit`. */
-export function contextOf({ request, maxTokens }: Job, limit: number): number {
+export function contextOf(
+  { request, maxTokens }: Pick<Job, "request" | "maxTokens">,
+  limit: number,
+): number {
   const { length } = request.prompt.ids;
   if (length + 1 > limit) {
     throw badRequest(

@@ -28,7 +28,8 @@ function builtin(name: string): unknown {
   return found;
 }
 
-function fs(): typeof NodeFs {
+/** node:fs; for the files of this folder only. */
+export function fs(): typeof NodeFs {
   return builtin("node:fs") as typeof NodeFs;
 }
 
@@ -50,7 +51,8 @@ const REASONS: Record<string, string> = {
   ENAMETOOLONG: "the path is too long.",
 };
 
-function refused(error: unknown): boolean {
+/** Whether Deno was started without the permission. */
+export function refused(error: unknown): boolean {
   return error instanceof Error && error.name === "NotCapable";
 }
 
@@ -78,7 +80,8 @@ function reading<T>(path: string, work: () => T): T {
   }
 }
 
-function writing<T>(path: string, work: () => T): T {
+/** Runs a write and turns what it throws into a LobitError. */
+export function writing<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {

@@ -17,6 +17,8 @@ import type { PartName, VisionInput, Vlm } from "./vlm.ts";
 export interface Architecture {
   /** Name of the family. */
   readonly family: string;
+  /** Which of the family's checkpoint layouts the config belongs to. */
+  readonly layout: string;
   /** Every tensor by canonical name, with its shape. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
   /** The part a tensor belongs to. */
@@ -46,6 +48,7 @@ const internvl: Reader = (json, file, preprocessor) => {
   const config = parseConfig(json, file, preprocessor);
   return {
     family: "internvl",
+    layout: config.layout,
     tensors: expectedTensors(config),
     partOf: (name) =>
       name.startsWith("vision_tower.")

@@ -1,0 +1,211 @@
+// `lobit demo`: quantizes the shipped pocket model to 4 and 2 bits and shows what is lost and what is gained. Works in a
+// clone, where the model, the questions and the pictures lie under tests/.
+import type * as NodeFs from "node:fs";
+import type * as NodeOs from "node:os";
+import type * as NodeUrl from "node:url";
+import { badRequest } from "../base/errors.ts";
+import { openEvalData, readImage } from "../data/files.ts";
+import { itemMessages } from "../data/score.ts";
+import type { EvalItem } from "../data/tsv.ts";
+import { evaluate, type Evaluation } from "../eval/evaluate.ts";
+import { generate } from "../generate/generate.ts";
+import { type LoadedModel, loadModel } from "../generate/model.ts";
+import { decodeImage } from "../input/image/decode.ts";
+import { bufferSink, bufferSource } from "../io/bytes.ts";
+import { joinPath, kindOf } from "../io/host.ts";
+import { inspectModel } from "../models/inspect.ts";
+import { type OpenModel, openModel, openPacked } from "../models/open.ts";
+import { quantize } from "../recipe/quantize.ts";
+import type { EngineOptions } from "../../wasm/mod.ts";
+import type { Console } from "./console.ts";
+import { ENGINE_FLAGS } from "./flags.ts";
+import { startProgress } from "./progress.ts";
+import { bytesText, table } from "./text.ts";
+import { engineOptions, type Verb } from "./verb.ts";
+
+const BITS = [4, 2];
+/** Every so manyth dev item is asked. */
+const EVERY = 8;
+/** Questions shown with the models' answers: the first item of each of so many categories. */
+const SHOWN = 6;
+
+/** The verb. */
+export const demo: Verb = {
+  name: "demo",
+  summary: "quantize and question the shipped pocket model (in a clone)",
+  usage: "",
+  positional: [0, 0],
+  flags: [...ENGINE_FLAGS],
+  examples: [["lobit demo", "sizes, accuracy and answers at 16, 4 and 2 bits, in about a minute"]],
+  async run({ args, console, say }) {
+    const { model, data } = shippedFiles();
+    const options = engineOptions(args);
+    const { items } = await openEvalData(data);
+    const asked = items.filter((_, i) => i % EVERY === 0);
+    const shown = firstOfCategories(items, SHOWN);
+    const signal = console.interrupt();
+    const work = { asked, shown, options, console, signal };
+    const folder = temporaryFolder();
+    try {
+      say(
+        `The pocket model: ${model}\n${asked.length} questions of ${data}\n\n`,
+      );
+      const results = [await measure("16 bits", await openModel(model), work)];
+      for (const bits of BITS) {
+        const packed = await pack(model, bits, folder, work);
+        results.push(await measure(`${bits} bits`, packed, work));
+      }
+      say(resultText(results));
+      say(answerText(shown, results));
+      return {
+        items: asked.length,
+        models: results.map(({ name, bytes, bitsPerWeight, scores, answers }) => {
+          const { average, categories } = scores;
+          return { name, bytes, bitsPerWeight, average, categories, answers };
+        }),
+      };
+    } finally {
+      if (folder !== undefined) removeFolder(folder);
+    }
+  },
+};
+
+interface Work {
+  asked: readonly EvalItem[];
+  shown: readonly EvalItem[];
+  options: EngineOptions;
+  console: Console;
+  signal: AbortSignal;
+}
+
+interface Result {
+  name: string;
+  bytes: number;
+  bitsPerWeight: number;
+  scores: Evaluation;
+  answers: string[];
+}
+
+/** Quantizes into the temporary folder, or in memory where there is none. */
+async function pack(
+  model: string,
+  bits: number,
+  folder: string | undefined,
+  { options, signal }: Work,
+): Promise<OpenModel> {
+  if (folder !== undefined) {
+    const path = joinPath(folder, `pocket-${bits}bit.lobit`);
+    await quantize(model, path, { ...options, bits, signal });
+    return await openModel(path);
+  }
+  const sink = bufferSink(`pocket-${bits}bit.lobit`);
+  await quantize(model, sink, { ...options, bits, signal });
+  return await openPacked(bufferSource(sink.bytes(), sink.name));
+}
+
+/** Size, accuracy and answers of one model; closes it. */
+async function measure(
+  name: string,
+  open: OpenModel,
+  { asked, shown, options, console, signal }: Work,
+): Promise<Result> {
+  const model = await loadModel(open, options);
+  const progress = startProgress(console, name);
+  try {
+    const { bytes, bitsPerWeight } = inspectModel(open);
+    const scores = await evaluate(model, asked, {
+      signal,
+      onProgress: (done, total) => progress.update(done, total, `${done} of ${total} questions`),
+    });
+    const answers: string[] = [];
+    for (const item of shown) answers.push(await answer(model, item, signal));
+    return { name, bytes, bitsPerWeight, scores, answers };
+  } finally {
+    progress.end();
+    model.close();
+  }
+}
+
+async function answer(model: LoadedModel, item: EvalItem, signal: AbortSignal): Promise<string> {
+  const pictures = item.images.map((image) => {
+    const { bytes, name } = readImage(image);
+    return decodeImage(bytes, name);
+  });
+  const { text } = await generate(model, itemMessages(item), pictures, { maxTokens: 32, signal });
+  return text.trim();
+}
+
+function firstOfCategories(items: readonly EvalItem[], count: number): EvalItem[] {
+  const seen = new Map<string, EvalItem>();
+  for (const item of items) if (!seen.has(item.category)) seen.set(item.category, item);
+  return [...seen.values()].slice(0, count);
+}
+
+function resultText(results: readonly Result[]): string {
+  const categories = Object.keys(results[0]!.scores.categories);
+  const rows = [["model", "size", "bits/weight", "accuracy", "kept", ...categories]];
+  const full = results[0]!.scores.average;
+  for (const { name, bytes, bitsPerWeight, scores } of results) {
+    rows.push([
+      name,
+      bytesText(bytes),
+      bitsPerWeight.toFixed(2),
+      `${scores.average.toFixed(1)} %`,
+      `${(100 * scores.average / full).toFixed(0)} %`,
+      ...categories.map((category) => scores.categories[category]!.toFixed(0)),
+    ]);
+  }
+  return table(rows, rows[0]!.map((_, i) => i).slice(1)) + "\n";
+}
+
+function answerText(shown: readonly EvalItem[], results: readonly Result[]): string {
+  return shown.map(({ index, question, category, options, answer }, i) => {
+    const choices = options.map(({ letter, text }) => `${letter}. ${text}`).join("  ");
+    const rows = results.map(({ name, answers }) => [`  ${name}`, answers[i]!]);
+    return `${category} ${index}: ${question}${choices && `  ${choices}`}\n` +
+      table([["  right", answer], ...rows]) + "\n";
+  }).join("");
+}
+
+interface Builtins {
+  getBuiltinModule(name: "node:fs"): typeof NodeFs;
+  getBuiltinModule(name: "node:os"): typeof NodeOs;
+  getBuiltinModule(name: "node:url"): typeof NodeUrl;
+}
+
+function builtins(): Builtins {
+  return (globalThis as unknown as { process: Builtins }).process;
+}
+
+/** The model and questions of the clone that this file is part of. */
+function shippedFiles(): { model: string; data: string } {
+  const outside = badRequest(
+    "The demo needs the model and pictures of a clone: git clone the repository and run " +
+      "`deno task demo` in it.",
+  );
+  if (!import.meta.url.startsWith("file:")) throw outside;
+  const { fileURLToPath } = builtins().getBuiltinModule("node:url");
+  const path = (file: string) => fileURLToPath(new URL(`../../tests/${file}`, import.meta.url));
+  const model = path("models/pocket-internvl");
+  const data = path("data/pocketvqa_dev.tsv");
+  if (kindOf(model) !== "folder" || kindOf(data) !== "file") throw outside;
+  return { model, data };
+}
+
+/** A new folder for packed files; nothing where none may be made. */
+function temporaryFolder(): string | undefined {
+  try {
+    const { tmpdir } = builtins().getBuiltinModule("node:os");
+    return builtins().getBuiltinModule("node:fs").mkdtempSync(joinPath(tmpdir(), "lobit-demo-"));
+  } catch {
+    return undefined;
+  }
+}
+
+function removeFolder(folder: string): void {
+  try {
+    builtins().getBuiltinModule("node:fs").rmSync(folder, { recursive: true, force: true });
+  } catch {
+    // A left-over in the system's temporary folder does no harm; an error here would hide the one that led here.
+  }
+}

@@ -1,0 +1,247 @@
+// `lobit quantize`: a Hugging Face folder in, one packed file out.
+import { formatName } from "../formats/format.ts";
+import { openModel, type StoredTensor } from "../models/open.ts";
+import { type Plan, planRecipe } from "../recipe/plan.ts";
+import { chooseRecipe, quantize as quantizeModel, type RecipeChoice } from "../recipe/quantize.ts";
+import { parseRule } from "../recipe/recipe.ts";
+import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
+import { duration, startProgress } from "./progress.ts";
+import { bytesText, countText, table } from "./text.ts";
+import { engineOptions, required, type Verb } from "./verb.ts";
+
+const BITS = ["2", "3", "4", "16"];
+const WIDE_BITS = ["4", "8", "16"];
+
+/** The verb. */
+export const quantize: Verb = {
+  name: "quantize",
+  summary: "turn a Hugging Face folder into one packed file of 2 to 4 bits",
+  usage: "MODEL -o FILE --bits 2|3|4",
+  positional: [1, 1],
+  flags: [
+    { name: "output", letter: "o", kind: "text", value: "FILE", help: "the packed file to write" },
+    {
+      name: "bits",
+      kind: "number",
+      value: "N",
+      choices: BITS,
+      help: "bits of the linears of vision tower and language model (default 4)",
+    },
+    {
+      name: "vision-bits",
+      kind: "number",
+      value: "N",
+      choices: BITS,
+      help: "bits of the vision tower, if others; 16 keeps it",
+    },
+    {
+      name: "projector-bits",
+      kind: "number",
+      value: "N",
+      choices: WIDE_BITS,
+      help: "bits of the projector (default 16: kept)",
+    },
+    {
+      name: "language-bits",
+      kind: "number",
+      value: "N",
+      choices: BITS,
+      help: "bits of the language model, if others; 16 keeps it",
+    },
+    {
+      name: "embedding-bits",
+      kind: "number",
+      value: "N",
+      choices: WIDE_BITS,
+      help: "bits of embedding and head (default 4)",
+    },
+    {
+      name: "clip",
+      kind: "switch",
+      help: "shrink each group's range to where its weights' error is least",
+    },
+    {
+      name: "set",
+      kind: "list",
+      value: "'PATTERN=FORMAT'",
+      help:
+        "format of the linears whose names match, e.g. '*.v_proj=w4g32q128' or '*.lm_head=keep'",
+    },
+    { name: "recipe", kind: "text", value: "NAME", help: "how codes are found (default rtn)" },
+    { name: "dry-run", kind: "switch", help: "print the plan and stop" },
+    ...ENGINE_FLAGS,
+  ],
+  examples: [
+    [
+      "lobit quantize ./InternVL3-1B -o model.lobit --bits 4",
+      "4 bits everywhere but the projector",
+    ],
+    ["lobit quantize ./InternVL3-1B --bits 2 --dry-run", "sizes that 2 bits would give"],
+    [
+      "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --vision-bits 4 --clip",
+      "a finer vision tower, clipped ranges",
+    ],
+    [
+      "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --set '*.down_proj=w4'",
+      "single linears finer than the others",
+    ],
+  ],
+  async run({ args, console, say }) {
+    const model = args.positional[0]!;
+    const choice = choiceOf(args);
+    const recipe = chooseRecipe(choice);
+    const dry = args.has("dry-run");
+    const output = dry ? undefined : required(args, "output", "-o FILE names the packed file.");
+    const options = engineOptions(args);
+    const signal = console.interrupt();
+    const open = await openModel(model);
+    try {
+      if (output === undefined) {
+        const plan = planRecipe(recipe, open.tensors);
+        say(planText(model, plan, open.tensors));
+        return { model, ...planJson(plan, open.tensors) };
+      }
+      const start = performance.now();
+      const progress = startProgress(console, "quantizing");
+      try {
+        const { plan, fileBytes, peakMemory } = await quantizeModel(open, output, {
+          ...options,
+          recipe,
+          signal,
+          onPlan: (plan) => say(planText(model, plan, open.tensors)),
+          onProgress: ({ done, total, name }) => progress.update(done, total, name),
+        });
+        progress.end();
+        const ms = performance.now() - start;
+        say(
+          `\nWrote ${output}: ${bytesText(fileBytes)} in ${duration(ms)}, ` +
+            `${bytesText(peakMemory)} of memory.\n`,
+        );
+        return {
+          model,
+          file: output,
+          fileBytes,
+          peakMemory,
+          seconds: ms / 1000,
+          ...planJson(plan, open.tensors),
+        };
+      } finally {
+        progress.end();
+      }
+    } finally {
+      open.close();
+    }
+  },
+};
+
+function choiceOf(args: Arguments): RecipeChoice {
+  return {
+    recipe: args.text("recipe"),
+    bits: args.number("bits"),
+    vision: args.number("vision-bits"),
+    projector: args.number("projector-bits"),
+    language: args.number("language-bits"),
+    embedding: args.number("embedding-bits"),
+    clip: args.has("clip"),
+    rules: args.list("set").map(parseRule),
+  };
+}
+
+/** A part's share of a plan. */
+interface PlannedPart {
+  name: string;
+  linears: number;
+  weights: number;
+  bitsPerWeight: number;
+  formats: string[];
+  bytes: number;
+  bytesBefore: number;
+}
+
+/** Sums of the linears of each part; norms, biases and other vectors are a row of their own. */
+function partsOf(plan: Plan, tensors: readonly StoredTensor[]): PlannedPart[] {
+  const before = new Map(tensors.map(({ name, bytes }) => [name, bytes]));
+  return [...new Set(plan.weights.map(({ part }) => part))].map((part): PlannedPart => {
+    const own = plan.weights.filter((weight) => weight.part === part);
+    const weights = own.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+    const bytes = own.reduce((sum, { bytes }) => sum + bytes, 0);
+    return {
+      name: part,
+      linears: own.length,
+      weights,
+      bitsPerWeight: 8 * bytes / weights,
+      formats: [...new Set(own.map(({ format }) => format ? formatName(format) : "kept"))],
+      bytes,
+      bytesBefore: own.reduce((sum, { name }) => sum + (before.get(`${name}.weight`) ?? 0), 0),
+    };
+  });
+}
+
+/** Linears whose groups had to be made smaller, by what was wanted and what was taken. */
+function adjustedOf(plan: Plan): { wanted: string; format: string; linears: string[] }[] {
+  const groups = new Map<string, { wanted: string; format: string; linears: string[] }>();
+  for (const { name, wanted, format } of plan.weights) {
+    if (!wanted || !format) continue;
+    const [from, to] = [formatName(wanted), formatName(format)];
+    const group = groups.get(`${from} ${to}`) ?? { wanted: from, format: to, linears: [] };
+    group.linears.push(name);
+    groups.set(`${from} ${to}`, group);
+  }
+  return [...groups.values()];
+}
+
+function planJson(plan: Plan, tensors: readonly StoredTensor[]): Record<string, unknown> {
+  const { weights, bytes } = linearSums(plan);
+  return {
+    recipe: plan.recipe,
+    bytes: plan.bytes,
+    bytesBefore: plan.bytesBefore,
+    bitsPerWeight: 8 * bytes / weights,
+    vectorBytes: plan.vectorBytes,
+    parts: partsOf(plan, tensors),
+    adjusted: adjustedOf(plan),
+  };
+}
+
+function linearSums(plan: Plan): { weights: number; bytes: number } {
+  return {
+    weights: plan.weights.reduce((sum, { rows, columns }) => sum + rows * columns, 0),
+    bytes: plan.weights.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}
+
+function planText(model: string, plan: Plan, tensors: readonly StoredTensor[]): string {
+  const parts = partsOf(plan, tensors);
+  const vectorsBefore = plan.bytesBefore - parts.reduce((sum, part) => sum + part.bytesBefore, 0);
+  const { weights, bytes } = linearSums(plan);
+  const rows = [["part", "linears", "weights", "bits/weight", "before", "after", "formats"]];
+  for (const part of parts) {
+    rows.push([
+      part.name,
+      countText(part.linears),
+      countText(part.weights),
+      part.bitsPerWeight.toFixed(2),
+      bytesText(part.bytesBefore),
+      bytesText(part.bytes),
+      part.formats.join(", "),
+    ]);
+  }
+  rows.push(
+    ["norms, biases", "", "", "", bytesText(vectorsBefore), bytesText(plan.vectorBytes), "f32"],
+    [
+      "all",
+      countText(plan.weights.length),
+      countText(weights),
+      (8 * bytes / weights).toFixed(2),
+      bytesText(plan.bytesBefore),
+      bytesText(plan.bytes),
+      "",
+    ],
+  );
+  const adjusted = adjustedOf(plan).map(({ wanted, format, linears }) =>
+    `${linears.length} linears take ${format} instead of ${wanted}, since groups must divide ` +
+    `their shape (${linears[0]}${linears.length > 1 ? ", …" : ""}).\n`
+  );
+  return `${model}, recipe ${plan.recipe.name}\n\n${table(rows, [1, 2, 3, 4, 5])}` +
+    (adjusted.length > 0 ? `\n${adjusted.join("")}` : "");
+}
