@@ -77,6 +77,47 @@ async function install(): Promise<string> {
   return project;
 }
 
+interface Sample {
+  /** What the command answers in Deno, by verb. */
+  expected: Map<string, string>;
+  /** The quantized file as Deno writes it. */
+  packed: Uint8Array;
+}
+
+/** Arguments of the commands that every host has to answer in the same way. */
+function commands(folder: string): Map<string, string[]> {
+  const file = `${folder}/deno.lobit`;
+  return new Map([
+    ["run", ["run", file, "--image", `${folder}/coffee.png`, "What is in the picture?"]],
+    ["eval", ["eval", file, `${folder}/items.tsv`, "--json"]],
+    ["inspect", ["inspect", file, "--json"]],
+  ]);
+}
+
+/** Quantizes the shipped model and uses it in Deno, with the least permissions that do. */
+async function sampleInDeno(folder: string): Promise<Sample> {
+  const from = (path: string) => new URL(`../${path}`, import.meta.url);
+  await Deno.copyFile(from("images/coffee.png"), `${folder}/coffee.png`);
+  const [header, ...rows] = (await Deno.readTextFile(from("data/pocketvqa_dev.tsv")))
+    .trimEnd().split("\n");
+  const items = rows.filter((_, i) => i % 64 === 0);
+  await Deno.writeTextFile(`${folder}/items.tsv`, [header, ...items, ""].join("\n"));
+
+  const cli = from("../src/cli/bin.ts").pathname;
+  const model = from("models/pocket-internvl").pathname;
+  const deno = (permissions: string[], args: string[]) =>
+    run(Deno.execPath(), ["run", "--no-prompt", "--quiet", ...permissions, cli, ...args], folder);
+  await deno(
+    [`--allow-read=${model},${folder}`, `--allow-write=${folder}`],
+    ["quantize", model, "-o", `${folder}/deno.lobit`, "--bits", "4"],
+  );
+  const expected = new Map<string, string>();
+  for (const [verb, args] of commands(folder)) {
+    expected.set(verb, await deno([`--allow-read=${folder}`], args));
+  }
+  return { expected, packed: await Deno.readFile(`${folder}/deno.lobit`) };
+}
+
 const USE_KERNELS = `
 import * as lobit from "lobit";
 import * as formats from "lobit/formats";
@@ -115,6 +156,12 @@ Deno.test({
   async fn(test) {
     const project = await install();
     try {
+      const sample = await sampleInDeno(project);
+      await test.step("The sample is answered in Deno, reading one folder only", () => {
+        assert(sample.expected.get("run")!.length > 0, "no answer");
+        const { average } = JSON.parse(sample.expected.get("eval")!);
+        assert(average > 50, `the packed model answers ${average} % of the items`);
+      });
       await Deno.writeTextFile(`${project}/use.js`, USE_KERNELS);
       for (const version of NODES) {
         const major = version.split(".")[0];
@@ -137,6 +184,25 @@ Deno.test({
           );
           assert(printed.includes(version), printed);
         });
+        await test.step(`Node ${major} quantizes to the bytes that Deno wrote`, async () => {
+          const model = new URL("../models/pocket-internvl", import.meta.url).pathname;
+          const file = `${project}/node.lobit`;
+          await run(
+            node,
+            ["node_modules/.bin/lobit", "quantize", model, "-o", file, "--bits", "4"],
+            project,
+          );
+          const bytes = await Deno.readFile(file);
+          assertEquals(bytes.length, sample.packed.length);
+          assert(bytes.every((byte, i) => byte === sample.packed[i]), "the files differ");
+          await Deno.remove(file);
+        });
+        for (const [verb, args] of commands(project)) {
+          await test.step(`Node ${major} answers as Deno does: ${verb}`, async () => {
+            const answer = await run(node, ["node_modules/.bin/lobit", ...args], project);
+            assertEquals(answer, sample.expected.get(verb));
+          });
+        }
       }
       await test.step("npx finds the command", async () => {
         assert((await npm(["exec", "--offline", "lobit", "--", "--version"], project)).length > 0);

@@ -48,9 +48,11 @@ for (const [build, text] of Object.entries(builds)) {
 
   Deno.test(`${build}: nothing runs by itself and nothing but the shared memory is changed`, () => {
     assert(!/^ *\(start /m.test(text), "there is a start function");
-    const mutable = text.match(/^ *\(global .*\(mut .*$/gm) ?? [];
-    assertEquals(mutable, [], "globals are per instance: threads would disagree about them");
-    for (const banned of ["memory.grow", "global.set", "call_indirect", "memory.init"]) {
+    // Globals are per instance: threads would disagree about them. asc's sine and cosine return more than one value
+    // through four of their own within one call, which is harmless; the kernels may have none.
+    const mutable = [...text.matchAll(/^ *\(global .*\(mut (\w+)\)/gm)].map((match) => match[1]);
+    if (mutable.length > 0) assertEquals(mutable, ["f64", "f64", "f64", "i64"]);
+    for (const banned of ["memory.grow", "call_indirect", "memory.init"]) {
       assert(!instructions(text).has(banned), `${banned} has no place in a kernel`);
     }
   });
@@ -79,6 +81,22 @@ for (const [build, text] of Object.entries(builds)) {
     assertEquals([...text.matchAll(/\(export "/g)].length, exported.length, "more than functions");
   });
 }
+
+Deno.test("The kernels' sources declare no variables outside functions", async () => {
+  const sources = new URL("../../kernels/", import.meta.url);
+  const found: string[] = [];
+  const visit = async (folder: URL): Promise<void> => {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      if (isDirectory) await visit(new URL(`${name}/`, folder));
+      else if (name.endsWith(".ts")) {
+        const text = await Deno.readTextFile(new URL(name, folder));
+        found.push(...(text.match(/^(export )?(let|var) .*$/gm) ?? []).map((l) => `${name}: ${l}`));
+      }
+    }
+  };
+  await visit(sources);
+  assertEquals(found, []);
+});
 
 Deno.test("The base build runs where relaxed SIMD is unknown", () => {
   const found = [...instructions(builds.simd).keys()].filter((name) => name.includes("relaxed"));
