@@ -100,7 +100,7 @@ export type { ScoreTable } from "./src/data/score.ts";
 export type { BadRecord, DataSet, ImageRef } from "./src/data/items.ts";
 
 // Types that the ones above are made of.
-export type { Build, Engine, EngineOptions, Memory, Ptr } from "./wasm/mod.ts";
+export type { Build, Engine, EngineOptions, Memory, Op, Ptr } from "./wasm/mod.ts";
 export type { BilevelFormat, Format, SymmetricFormat } from "./src/formats/format.ts";
 export type { Layout, Region } from "./src/formats/layout.ts";
 export type {
@@ -122,7 +122,7 @@ export type { ResolvedTensor, TensorPlace } from "./src/models/internvl/layout.t
 export type { DecodeOptions, Tokenizer } from "./src/input/tokenizer.ts";
 export type { ChatTemplate, TemplateMessage, TemplatePart } from "./src/input/chat_template.ts";
 export type { TsvLimits } from "./src/data/tsv_rows.ts";
-export type { Dtype as FileDtype, TensorShape } from "./src/io/safetensors.ts";
+export { type Dtype as FileDtype, DTYPE_BYTES, type TensorShape } from "./src/io/safetensors.ts";
 
 /**
  * Describes a Hugging Face folder or a packed file without loading its weights.

@@ -4,13 +4,10 @@ import type * as NodeFs from "node:fs";
 import type * as NodeOs from "node:os";
 import type * as NodeUrl from "node:url";
 import { badRequest } from "../base/errors.ts";
-import { openEvalData, readImage } from "../data/files.ts";
-import { itemMessages } from "../data/score.ts";
+import { openEvalData } from "../data/files.ts";
 import type { EvalItem } from "../data/tsv.ts";
 import { evaluate, type Evaluation } from "../eval/evaluate.ts";
-import { generate } from "../generate/generate.ts";
-import { type LoadedModel, loadModel } from "../generate/model.ts";
-import { decodeImage } from "../input/image/decode.ts";
+import { loadModel } from "../generate/model.ts";
 import { bufferSink, bufferSource } from "../io/bytes.ts";
 import { joinPath, kindOf } from "../io/host.ts";
 import { inspectModel } from "../models/inspect.ts";
@@ -26,7 +23,7 @@ import { engineOptions, type Verb } from "./verb.ts";
 const BITS = [4, 2];
 /** Every so manyth dev item is asked. */
 const EVERY = 8;
-/** Questions shown with the models' answers: the first item of each of so many categories. */
+/** Questions shown with the models' answers. */
 const SHOWN = 6;
 
 /** The verb. */
@@ -42,9 +39,8 @@ export const demo: Verb = {
     const options = engineOptions(args);
     const { items } = await openEvalData(data);
     const asked = items.filter((_, i) => i % EVERY === 0);
-    const shown = firstOfCategories(items, SHOWN);
     const signal = console.interrupt();
-    const work = { asked, shown, options, console, signal };
+    const work = { asked, options, console, signal };
     const folder = temporaryFolder();
     try {
       say(
@@ -56,12 +52,12 @@ export const demo: Verb = {
         results.push(await measure(`${bits} bits`, packed, work));
       }
       say(resultText(results));
-      say(answerText(shown, results));
+      say(answerText(asked, results));
       return {
         items: asked.length,
-        models: results.map(({ name, bytes, bitsPerWeight, scores, answers }) => {
+        models: results.map(({ name, bytes, bitsPerWeight, scores }) => {
           const { average, categories } = scores;
-          return { name, bytes, bitsPerWeight, average, categories, answers };
+          return { name, bytes, bitsPerWeight, average, categories };
         }),
       };
     } finally {
@@ -72,7 +68,6 @@ export const demo: Verb = {
 
 interface Work {
   asked: readonly EvalItem[];
-  shown: readonly EvalItem[];
   options: EngineOptions;
   console: Console;
   signal: AbortSignal;
@@ -83,7 +78,6 @@ interface Result {
   bytes: number;
   bitsPerWeight: number;
   scores: Evaluation;
-  answers: string[];
 }
 
 /** Quantizes into the temporary folder, or in memory where there is none. */
@@ -107,7 +101,7 @@ async function pack(
 async function measure(
   name: string,
   open: OpenModel,
-  { asked, shown, options, console, signal }: Work,
+  { asked, options, console, signal }: Work,
 ): Promise<Result> {
   const model = await loadModel(open, options);
   const progress = startProgress(console, name);
@@ -117,28 +111,20 @@ async function measure(
       signal,
       onProgress: (done, total) => progress.update(done, total, `${done} of ${total} questions`),
     });
-    const answers: string[] = [];
-    for (const item of shown) answers.push(await answer(model, item, signal));
-    return { name, bytes, bitsPerWeight, scores, answers };
+    return { name, bytes, bitsPerWeight, scores };
   } finally {
     progress.end();
     model.close();
   }
 }
 
-async function answer(model: LoadedModel, item: EvalItem, signal: AbortSignal): Promise<string> {
-  const pictures = item.images.map((image) => {
-    const { bytes, name } = readImage(image);
-    return decodeImage(bytes, name);
+/** Up to `count` asked items, one per category, that the full-precision model answers right. */
+function rightlyAnswered(items: readonly EvalItem[], { scores }: Result, count: number): number[] {
+  const first = new Map<string, number>();
+  items.forEach(({ category }, i) => {
+    if (scores.items[i]!.correct && !first.has(category)) first.set(category, i);
   });
-  const { text } = await generate(model, itemMessages(item), pictures, { maxTokens: 32, signal });
-  return text.trim();
-}
-
-function firstOfCategories(items: readonly EvalItem[], count: number): EvalItem[] {
-  const seen = new Map<string, EvalItem>();
-  for (const item of items) if (!seen.has(item.category)) seen.set(item.category, item);
-  return [...seen.values()].slice(0, count);
+  return [...first.values()].slice(0, count);
 }
 
 function resultText(results: readonly Result[]): string {
@@ -158,13 +144,14 @@ function resultText(results: readonly Result[]): string {
   return table(rows, rows[0]!.map((_, i) => i).slice(1)) + "\n";
 }
 
-function answerText(shown: readonly EvalItem[], results: readonly Result[]): string {
-  return shown.map(({ index, question, category, options, answer }, i) => {
+function answerText(items: readonly EvalItem[], results: readonly Result[]): string {
+  const shown = rightlyAnswered(items, results[0]!, SHOWN).map((i) => {
+    const { index, question, category, options } = items[i]!;
     const choices = options.map(({ letter, text }) => `${letter}. ${text}`).join("  ");
-    const rows = results.map(({ name, answers }) => [`  ${name}`, answers[i]!]);
-    return `${category} ${index}: ${question}${choices && `  ${choices}`}\n` +
-      table([["  right", answer], ...rows]) + "\n";
-  }).join("");
+    const rows = results.map(({ name, scores }) => [`  ${name}`, scores.items[i]!.answer.trim()]);
+    return `${category} ${index}: ${question}${choices && `  ${choices}`}\n${table(rows)}\n`;
+  });
+  return `Questions that the full-precision model answers right:\n\n${shown.join("")}`;
 }
 
 interface Builtins {

@@ -55,6 +55,7 @@ export class Infer implements Ops {
     this.arena.free();
   }
 
+  /** See {@linkcode Ops}. */
   scope(body: () => Tensor): Tensor {
     const mark = this.arena.mark();
     const result = body();
@@ -62,22 +63,26 @@ export class Infer implements Ops {
     return this.arena.keep(mark, result);
   }
 
+  /** See {@linkcode Ops}. */
   block(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
     return this.scope(() => body(x));
   }
 
+  /** See {@linkcode Ops}. */
   integers(values: ArrayLike<number>): Tensor {
     const tensor = this.arena.tensor([values.length], "i32");
     integers(this.engine.memory, tensor).set(values);
     return tensor;
   }
 
+  /** See {@linkcode Ops}. */
   bytes(values: Uint8Array, shape: readonly number[]): Tensor {
     const tensor = this.arena.tensor(shape, "u8");
     bytesOf(this.engine.memory, tensor).set(values);
     return tensor;
   }
 
+  /** See {@linkcode Ops}. */
   linear(x: Tensor, linear: Linear): Tensor {
     if (width(x) !== linear.columns) {
       throw new LobitError(
@@ -123,42 +128,49 @@ export class Infer implements Ops {
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   layerNorm(x: Tensor, { weight, bias, eps }: Norm): Tensor {
     const out = this.arena.tensor(x.shape);
     kernels.layerNorm(this.engine, out.ptr, x.ptr, weight.ptr, bias!.ptr, rows(x), width(x), eps);
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   rmsNorm(x: Tensor, { weight, eps }: Norm): Tensor {
     const out = this.arena.tensor(x.shape);
     kernels.rmsNorm(this.engine, out.ptr, x.ptr, weight.ptr, rows(x), width(x), eps);
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   add(x: Tensor, y: Tensor): Tensor {
     const out = this.arena.tensor(x.shape);
     kernels.add(this.engine, out.ptr, x.ptr, y.ptr, count(x));
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   addScaled(x: Tensor, y: Tensor, scale: Tensor): Tensor {
     const out = this.arena.tensor(x.shape);
     kernels.addScaled(this.engine, out.ptr, x.ptr, y.ptr, scale.ptr, rows(x), width(x));
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   gelu(x: Tensor): Tensor {
     const out = this.arena.tensor(x.shape);
     kernels.gelu(this.engine, out.ptr, x.ptr, count(x));
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   swiGlu(gate: Tensor, up: Tensor): Tensor {
     const out = this.arena.tensor(gate.shape);
     kernels.swiGlu(this.engine, out.ptr, gate.ptr, up.ptr, count(gate));
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   angles(positions: Tensor, headDim: number, theta: number): Tensor {
     const tokens = count(positions);
     const table = this.arena.tensor([tokens, headDim]);
@@ -166,6 +178,7 @@ export class Infer implements Ops {
     return table;
   }
 
+  /** See {@linkcode Ops}. */
   rotate(x: Tensor, angles: Tensor, headDim: number): Tensor {
     const out = this.arena.tensor(x.shape);
     const heads = width(x) / headDim;
@@ -173,12 +186,14 @@ export class Infer implements Ops {
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   attend(q: Tensor, k: Tensor, v: Tensor, shape: AttentionShape): Tensor {
     const out = this.arena.tensor(q.shape);
     attend(this.engine, this.arena, out, q, k, v, shape);
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   embed(ids: Tensor, table: Linear): Tensor {
     checkIds(integers(this.engine.memory, ids), table);
     const { weight } = table;
@@ -190,17 +205,20 @@ export class Infer implements Ops {
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   replaceRows(x: Tensor, values: Tensor, at: Tensor): Tensor {
     kernels.replaceRows(this.engine, x.ptr, values.ptr, at.ptr, count(at), width(x));
     return reshape(x, x.shape);
   }
 
+  /** See {@linkcode Ops}. */
   takeRows(x: Tensor, at: Tensor): Tensor {
     const out = this.arena.tensor([count(at), width(x)]);
     kernels.gatherRows(this.engine, out.ptr, x.ptr, "f32", at.ptr, count(at), width(x));
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   patches(tiles: Tensor, { imageSize, patchSize, mean, std }: PatchShape): Tensor {
     const number = tiles.shape[0]!;
     const out = this.arena.tensor([number * (imageSize / patchSize) ** 2, 3 * patchSize ** 2]);
@@ -217,6 +235,7 @@ export class Infer implements Ops {
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   assembleTokens(patches: Tensor, classToken: Tensor, positions: Tensor): Tensor {
     const dim = width(patches);
     const perTile = rows(positions);
@@ -235,6 +254,7 @@ export class Infer implements Ops {
     return out;
   }
 
+  /** See {@linkcode Ops}. */
   pixelShuffle(x: Tensor, grid: number): Tensor {
     const tiles = rows(x) / (1 + grid ** 2);
     const out = this.arena.tensor([tiles * (grid / 2) ** 2, 4 * width(x)]);
