@@ -1,5 +1,6 @@
 // The one file that touches the host's file system, through node:fs as Deno and Node both offer it. Nothing is looked
 // up before a path is used, so that `deno run --allow-read=FOLDER` is enough and a browser can load this module.
+// Longer than 300 lines because everything that knows the host's file system is to be in one place.
 
 import type * as NodeFs from "node:fs";
 import type * as NodePath from "node:path";

@@ -63,7 +63,12 @@ export function packedCase(
 }
 
 /** Int8 activations with zero padding, their scales and slab sums, in plain column order. */
-export function activationCase(layout: Layout, tokens: number, seed: number, kind: Kind) {
+export function activationCase(
+  layout: Layout,
+  tokens: number,
+  seed: number,
+  kind: Kind,
+): { codes: Int8Array; scales: Float32Array } {
   const random = new Random(seed);
   const { chunks, columns } = layout;
   const codes = new Int8Array(tokens * chunks * 64);

@@ -21,9 +21,11 @@ export interface AttentionShape {
    * first query among the keys. K and V are f32 [keys, kvHeads * headDim] and lie anywhere in the memory.
    */
   sequences: Ptr;
+  /** Rows of the table. */
   sequenceCount: number;
   /** Rows of q, of all sequences together. */
   queries: number;
+  /** Heads of the queries. */
   heads: number;
   /** Query head h reads kv head floor(h * kvHeads / heads); divides `heads`. */
   kvHeads: number;
@@ -39,6 +41,7 @@ export interface AttentionShape {
 export interface Attention extends AttentionShape {
   /** f32 [queries, heads * headDim], as q. Zero where a query sees no key. */
   out: Ptr;
+  /** f32 [queries, heads * headDim]. */
   q: Ptr;
   /** f32 [queries, heads]: logarithm of the sum of exp(score), for the backward; -Infinity where no key is seen. */
   lse?: Ptr;
@@ -122,17 +125,21 @@ export interface AttentionBackward extends AttentionShape {
   dq: Ptr;
   /** Written (not added to), f32 [keys, kvHeads * headDim], summed over the query heads that share a kv head. */
   dk: Ptr;
+  /** As dk. */
   dv: Ptr;
   /** Gradient of the forward's output, shaped as it. */
   dout: Ptr;
+  /** As the forward read it. */
   q: Ptr;
   /** f32 [keys, kvHeads * headDim]: the table's K and V addresses point into these. */
   k: Ptr;
+  /** As k. */
   v: Ptr;
   /** Rows of k and v. */
   keys: number;
   /** What the forward wrote. */
   out: Ptr;
+  /** What the forward wrote beside it. */
   lse: Ptr;
 }
 

@@ -1,7 +1,7 @@
 // An InternVL config.json, in both layouts, as one checked description of the model: `native` is transformers'
 // InternVLForConditionalGeneration, `original` the remote-code InternVLChatModel of OpenGVLab's own repositories.
 // A missing field means what it means to the reference implementation of its layout; what would change numbers and is
-// not supported is refused by name.
+// not supported is refused by name. Longer than 300 lines because both layouts are read side by side into one type.
 
 import { Fields } from "../../io/fields.ts";
 import type {
