@@ -1,0 +1,87 @@
+// Chat data as examples to train on. Every picture is decoded once to learn how many tiles it has, and again when its
+// pixels are needed, so that a large data set never lies in memory as pixels.
+import { LobitError, throwIfAborted } from "../../base/errors.ts";
+import { readImage } from "../../data/files.ts";
+import { makeDataSet } from "../../data/bad_share.ts";
+import type { BadRecord, ChatItem } from "../../data/items.ts";
+import { tileOptions } from "../../generate/request.ts";
+import { decodeImage } from "../../input/image/decode.ts";
+import { tileImage, type Tiles } from "../../input/image/tiles.ts";
+import { buildTrainingPrompt, type TrainingPrompt } from "../../input/prompt.ts";
+import type { Assets } from "../../models/assets.ts";
+import type { VisionInput } from "../../models/vlm.ts";
+import type { ExampleSource } from "../../train/batch.ts";
+import { Fingerprint } from "../../train/fingerprint.ts";
+
+/** How to read the data. */
+export interface ExampleOptions {
+  /** Most tiles per picture, thumbnail not counted; the model's own limit if not given. */
+  readonly maxTiles?: number | undefined;
+  /** Longer conversations are left out as bad; the model's longest context if not given. */
+  readonly maxTokens?: number | undefined;
+  /** Largest share of bad records that is not fatal. */
+  readonly maxBadShare?: number | undefined;
+  /** Stops the work. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Examples and the records that could not become one. */
+export interface Examples extends ExampleSource {
+  /** Records left out, by their position in the items. */
+  readonly bad: readonly BadRecord[];
+}
+
+/** Prepares conversations. A picture or conversation that cannot be used is left out and reported, up to a share. */
+export async function openExamples(
+  items: readonly ChatItem[],
+  assets: Assets,
+  input: VisionInput,
+  options: ExampleOptions = {},
+): Promise<Examples> {
+  const cut = (item: ChatItem): Tiles[] =>
+    item.images.map((image) => {
+      const { bytes, name } = readImage(image);
+      return tileImage(decodeImage(bytes, name), tileOptions(input, options.maxTiles));
+    });
+  const good: { item: ChatItem; prompt: TrainingPrompt }[] = [];
+  const bad: BadRecord[] = [];
+  const fingerprint = new Fingerprint();
+  for (const [i, item] of items.entries()) {
+    try {
+      const tiles = cut(item);
+      const prompt = buildTrainingPrompt(item.messages, assets.tokenizer, assets.template, {
+        tokensPerTile: input.tokensPerTile,
+        tiles: tiles.map(({ count }) => count),
+      });
+      const problem = unusable(prompt, options.maxTokens);
+      if (problem) {
+        bad.push({ line: i + 1, problem });
+        continue;
+      }
+      fingerprint.add(prompt.ids).add(prompt.labels);
+      for (const { data } of tiles) fingerprint.add(data);
+      good.push({ item, prompt });
+    } catch (error) {
+      if (!(error instanceof LobitError)) throw error;
+      bad.push({ line: i + 1, problem: error.message });
+    }
+    if (i % 64 === 63) {
+      // Lets signals through.
+      await new Promise((resolve) => setTimeout(resolve));
+      throwIfAborted(options.signal);
+    }
+  }
+  makeDataSet(good, bad, "The training data", options.maxBadShare);
+  return {
+    length: good.length,
+    fingerprint: fingerprint.text,
+    bad,
+    prompt: (index) => good[index]!.prompt,
+    images: (index) => cut(good[index]!.item),
+  };
+}
+
+function unusable({ ids, labels }: TrainingPrompt, maxTokens = Infinity): string | undefined {
+  if (ids.length > maxTokens) return `it has ${ids.length} tokens; at most ${maxTokens} fit.`;
+  return labels.some((label) => label >= 0) ? undefined : "its answer has no token to learn.";
+}
