@@ -2,7 +2,7 @@
 import { badFile } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
 import type { ByteSource } from "../io/bytes.ts";
-import { openCheckpoint } from "../io/checkpoint.ts";
+import { type Folder, openCheckpoint } from "../io/checkpoint.ts";
 import { kindOf, openFile } from "../io/host.ts";
 import type { Engine } from "../../wasm/mod.ts";
 import { type Assets, readAssets, readTexts } from "./assets.ts";
@@ -53,8 +53,10 @@ export async function openModel(path: string): Promise<OpenModel> {
   );
 }
 
-async function openFolder(path: string): Promise<OpenModel> {
-  const checkpoint = await openCheckpoint(path);
+/** Opens a Hugging Face folder, on the host or anywhere else that files can be read by range. */
+export async function openFolder(from: string | Folder): Promise<OpenModel> {
+  const checkpoint = await openCheckpoint(from);
+  const path = checkpoint.folder.name;
   try {
     const assets = readAssets(await readTexts(checkpoint), path);
     const resolved = assets.architecture.resolve(checkpoint.tensors, path);
