@@ -133,7 +133,10 @@ function logitsOf({ ops, vlm, engine }: LoadedModel, hidden: Tensor): Float32Arr
 }
 
 /** All requests' tiles through tower and projector: [image tokens, dim], or nothing without pictures. */
-export function encodeImages(model: LoadedModel, requests: readonly Request[]): Tensor | undefined {
+export function encodeImages(
+  model: Pick<LoadedModel, "ops" | "vlm" | "engine">,
+  requests: readonly Request[],
+): Tensor | undefined {
   const { ops, vlm, engine } = model;
   const { imageSize, tokensPerTile } = vlm.input;
   const images = requests.flatMap(({ images }) => images);

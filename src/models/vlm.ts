@@ -27,6 +27,18 @@ export interface BlockContext {
   readonly caches?: readonly KvCache[] | undefined;
 }
 
+/** Channels that may be scaled freely: divided where they are made and multiplied into the weights that read them. */
+export interface ScalePair {
+  /** Weight and bias of the norm that makes the channels, f32 [channels]. */
+  readonly vectors?: readonly Tensor[] | undefined;
+  /** Or the linear that does; its rows are the channels. */
+  readonly from?: Linear | undefined;
+  /** All linears that read them. */
+  readonly to: readonly Linear[];
+  /** The channel that a column reads; the same number if not given. */
+  readonly channelOf?: ((column: number) => number) | undefined;
+}
+
 /** One transformer layer. */
 export interface Block {
   /** Checkpoint path of the layer. */
@@ -35,6 +47,8 @@ export interface Block {
   readonly linears: readonly Linear[];
   /** Everything else that can be trained, biases included. */
   readonly vectors: readonly Vector[];
+  /** Where channels may be scaled without changing what the block computes. */
+  readonly pairs?: readonly ScalePair[] | undefined;
   /** [tokens, dim] -> [tokens, dim]. */
   run(ops: Ops, x: Tensor, context: BlockContext): Tensor;
 }

@@ -5,8 +5,7 @@ import { largestCode } from "../formats/format.ts";
 import { dequantize, type Grid, zeroOf } from "../formats/grid.ts";
 import type { Coded } from "../formats/pack.ts";
 import { roundCode } from "../formats/rounding.ts";
-import { kernels } from "../../wasm/mod.ts";
-import { freeTensor, heapTensor } from "../tensor/tensor.ts";
+import { timesSquare } from "./hessian.ts";
 import type { Task } from "./task.ts";
 
 /** How {@linkcode descend} works. */
@@ -27,7 +26,7 @@ export function descend(task: Task, start: Coded, options: DescendOptions = {}):
   const codes = start.codes.slice();
   const misses = dequantize(grid, codes);
   for (let i = 0; i < misses.length; i++) misses[i] = weights[i]! - misses[i]!;
-  const slopes = timesHessian(task, misses);
+  const slopes = timesSquare(task.engine, misses, hessian, columns);
   const row = new RowDescent(hessian, columns, format.group, largestCode(format), reach);
   for (let r = 0; r < rows; r++) {
     if (r % 64 === 0) throwIfAborted(task.signal);
@@ -39,35 +38,6 @@ export function descend(task: Task, start: Coded, options: DescendOptions = {}):
     }
   }
   return { grid, codes };
-}
-
-/** Values f32 [rows, columns] times H, in the dense kernels. */
-function timesHessian(
-  { engine, rows, columns, hessian }: Task,
-  values: Float32Array,
-): Float32Array {
-  const { memory } = engine;
-  const [left, right, out] = [rows, columns, rows].map((n) => heapTensor(memory, [n, columns]));
-  try {
-    memory.f32(left!.ptr, values.length).set(values);
-    memory.f32(right!.ptr, hessian.length).set(hessian);
-    kernels.gemm(engine, {
-      out: out!.ptr,
-      a: left!.ptr,
-      b: right!.ptr,
-      bKind: "f32",
-      m: rows,
-      n: columns,
-      k: columns,
-      aRow: columns,
-      aCol: 1,
-      bRow: columns,
-      bCol: 1,
-    });
-    return memory.f32(out!.ptr, values.length).slice();
-  } finally {
-    for (const tensor of [left!, right!, out!]) freeTensor(memory, tensor);
-  }
 }
 
 function copyGrid(grid: Grid): Grid {

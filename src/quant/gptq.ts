@@ -3,7 +3,7 @@
 // by one factorisation): H = U·D·Uᵀ, q_k = round(w_k + (w - ŵ)_{<k}·U_{<k,k}).
 import { throwIfAborted } from "../base/errors.ts";
 import { largestCode } from "../formats/format.ts";
-import { dequantize, type Grid, scalesOf, zeroOf } from "../formats/grid.ts";
+import { dequantize, type Grid, zeroOf } from "../formats/grid.ts";
 import type { Coded } from "../formats/pack.ts";
 import { roundCode } from "../formats/rounding.ts";
 import { symmetricGrid } from "../formats/symmetric.ts";
@@ -11,7 +11,7 @@ import { freeTensor, heapTensor } from "../tensor/tensor.ts";
 import { kernels, offset } from "../../wasm/mod.ts";
 import { factor, freeFactor } from "./factor.ts";
 import { GroupGrid } from "./group_grid.ts";
-import { outputErrors } from "./hessian.ts";
+import { outputError } from "./hessian.ts";
 import type { Task } from "./task.ts";
 
 /** How {@linkcode gptq} works. */
@@ -166,7 +166,7 @@ function permuted(matrix: Float32Array, size: number, order: Int32Array): Float3
 }
 
 /** Squared output error of codes per token, summed over rows. */
-export function codedError({ hessian, weights, columns }: Task, { grid, codes }: Coded): number {
-  return outputErrors(hessian, weights, dequantize(grid, codes), columns)
-    .reduce((sum, error) => sum + error, 0);
+export function codedError(task: Task, { grid, codes }: Coded): number {
+  const { engine, hessian, weights, columns } = task;
+  return outputError(engine, hessian, weights, dequantize(grid, codes), columns);
 }

@@ -4,20 +4,27 @@ import { badRequest } from "../base/errors.ts";
 import { floats, freeTensor, heapTensor, rows, type Tensor, width } from "../tensor/tensor.ts";
 import { type Engine, kernels } from "../../wasm/mod.ts";
 
-/** Sums a·bᵀ over tokens, f32, in the dense kernels. */
+/** Sums left·rightᵀ over tokens, f32, in the dense kernels, and the means of both. */
 export class Moments {
-  /** Numbers per token of the left and right operand. */
-  readonly size: number;
+  /** Numbers per token of the left operand. */
+  readonly left: number;
+  /** Numbers per token of the right operand. */
+  readonly right: number;
   readonly #engine: Engine;
-  readonly #sum: Tensor;
+  readonly #product: Tensor;
+  readonly #sums: readonly [Float64Array, Float64Array];
+  readonly #magnitudes: Float64Array;
   #tokens = 0;
 
-  /** Reserves [size, size] on the heap. */
-  constructor(engine: Engine, size: number) {
-    this.size = size;
+  /** Reserves [left, right] on the heap. */
+  constructor(engine: Engine, left: number, right: number = left) {
+    this.left = left;
+    this.right = right;
     this.#engine = engine;
-    this.#sum = heapTensor(engine.memory, [size, size]);
-    kernels.zero(engine, this.#sum.ptr, size * size);
+    this.#product = heapTensor(engine.memory, [left, right]);
+    kernels.zero(engine, this.#product.ptr, left * right);
+    this.#sums = [new Float64Array(left), new Float64Array(right)];
+    this.#magnitudes = new Float64Array(right);
   }
 
   /** Tokens seen. */
@@ -25,62 +32,119 @@ export class Moments {
     return this.#tokens;
   }
 
-  /** Adds left·rightᵀ of every token, both f32 [tokens, size]; of a token with itself for H. */
+  /** Adds every token, f32 [tokens, left] and [tokens, right]. */
   add(left: Tensor, right: Tensor = left): void {
-    const { size } = this;
-    if (width(left) !== size || width(right) !== size || rows(left) !== rows(right)) {
+    const k = rows(left);
+    if (width(left) !== this.left || width(right) !== this.right || rows(right) !== k) {
       throw badRequest(
-        `Moments of ${size} columns were given [${left.shape}] and [${right.shape}].`,
+        `Moments of ${this.left} x ${this.right} were given [${left.shape}] and [${right.shape}].`,
       );
     }
-    const k = rows(left);
     kernels.gemm(this.#engine, {
-      out: this.#sum.ptr,
+      out: this.#product.ptr,
       a: left.ptr,
       b: right.ptr,
       bKind: "f32",
-      m: size,
-      n: size,
+      m: this.left,
+      n: this.right,
       k,
       aRow: 1,
-      aCol: size,
-      bRow: size,
+      aCol: this.left,
+      bRow: this.right,
       bCol: 1,
       accumulate: true,
     });
     this.#tokens += k;
+    const { memory } = this.#engine;
+    addRows(this.#sums[1], this.#magnitudes, floats(memory, right));
+    if (left !== right) addRows(this.#sums[0], undefined, floats(memory, left));
+    else this.#sums[0].set(this.#sums[1]);
   }
 
-  /** The mean over tokens, f32 [size, size], copied out. */
+  /** Mean over tokens, f32 [left, right], copied out. */
   mean(): Float32Array {
     const scale = 1 / Math.max(1, this.#tokens);
-    return floats(this.#engine.memory, this.#sum).map((value) => value * scale);
+    return floats(this.#engine.memory, this.#product).map((value) => value * scale);
+  }
+
+  /** As {@linkcode Moments.mean}, of what differs from the operands' means: covariances. */
+  centred(): Float32Array {
+    const product = this.mean();
+    const [left, right] = this.means();
+    for (let i = 0; i < this.left; i++) {
+      for (let j = 0; j < this.right; j++) product[i * this.right + j]! -= left[i]! * right[j]!;
+    }
+    return product;
+  }
+
+  /** Means of the left and right operand. */
+  means(): [Float64Array, Float64Array] {
+    const scale = 1 / Math.max(1, this.#tokens);
+    const [left, right] = this.#sums.map((sum) => sum.map((value) => value * scale));
+    return [left!, right!];
+  }
+
+  /** Means of the right operand's magnitudes. */
+  magnitudes(): Float64Array {
+    return this.#magnitudes.map((value) => value / Math.max(1, this.#tokens));
   }
 
   /** Gives the memory back. */
   free(): void {
-    freeTensor(this.#engine.memory, this.#sum);
+    freeTensor(this.#engine.memory, this.#product);
   }
 }
 
-/** Per row, the squared output error (w - ŵ)·H·(w - ŵ)ᵀ, H being f32 [columns, columns]. */
-export function outputErrors(
+function addRows(sums: Float64Array, sizes: Float64Array | undefined, values: Float32Array): void {
+  for (let at = 0; at < values.length; at += sums.length) {
+    for (let j = 0; j < sums.length; j++) {
+      sums[j]! += values[at + j]!;
+      if (sizes) sizes[j]! += Math.abs(values[at + j]!);
+    }
+  }
+}
+
+/** Rows f32 [rows, columns] times a square matrix f32 [columns, columns], in the dense kernels. */
+export function timesSquare(
+  engine: Engine,
+  values: Float32Array,
+  matrix: Float32Array,
+  columns: number,
+): Float32Array {
+  const { memory } = engine;
+  const m = values.length / columns;
+  const [left, right, out] = [m, columns, m].map((n) => heapTensor(memory, [n, columns]));
+  try {
+    floats(memory, left!).set(values);
+    floats(memory, right!).set(matrix);
+    kernels.gemm(engine, {
+      out: out!.ptr,
+      a: left!.ptr,
+      b: right!.ptr,
+      bKind: "f32",
+      m,
+      n: columns,
+      k: columns,
+      aRow: columns,
+      aCol: 1,
+      bRow: columns,
+      bCol: 1,
+    });
+    return floats(memory, out!).slice();
+  } finally {
+    for (const tensor of [left!, right!, out!]) freeTensor(memory, tensor);
+  }
+}
+
+/** Squared output error per token (W - Ŵ)·H·(W - Ŵ)ᵀ, summed over rows. */
+export function outputError(
+  engine: Engine,
   hessian: Float32Array,
   weights: Float32Array,
   approximation: Float32Array,
   columns: number,
-): Float64Array {
-  const errors = new Float64Array(weights.length / columns);
-  const miss = new Float64Array(columns);
-  for (let row = 0; row < errors.length; row++) {
-    for (let c = 0; c < columns; c++) {
-      miss[c] = weights[row * columns + c]! - approximation[row * columns + c]!;
-    }
-    for (let c = 0; c < columns; c++) {
-      let sum = 0;
-      for (let d = 0; d < columns; d++) sum += hessian[c * columns + d]! * miss[d]!;
-      errors[row]! += sum * miss[c]!;
-    }
-  }
-  return errors;
+): number {
+  const miss = weights.map((weight, i) => weight - approximation[i]!);
+  const product = timesSquare(engine, miss, hessian, columns);
+  return product.reduce((sum, value, i) => sum + value * miss[i]!, 0);
 }

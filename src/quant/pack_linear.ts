@@ -77,3 +77,19 @@ export function replaceWeight(memory: Memory, linear: Linear, weight: Linear["we
     freeTensor(memory, old.seen);
   }
 }
+
+/** Packs codes of a whole weight that a method has found. */
+export function packCoded(memory: Memory, linear: Linear, coded: Coded): PackedWeight {
+  const { format } = coded.grid;
+  const layout = layoutOf(format, linear.rows, linear.columns);
+  const blob = heapTensor(memory, [layout.bytes], "u8");
+  try {
+    const bytes = bytesOf(memory, blob);
+    bytes.fill(0);
+    packRows(layout, 0, coded, bytes);
+  } catch (error) {
+    freeTensor(memory, blob);
+    throw error;
+  }
+  return { kind: "packed", format, layout, blob };
+}

@@ -9,13 +9,18 @@ import {
   symmetricFormat,
 } from "../formats/format.ts";
 import type { PartName } from "../models/vlm.ts";
+import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
 
 /** How a linear's weight becomes codes. */
 export type Method =
   /** Round to nearest. */
   | "rtn"
   /** Round to nearest after shrinking each group's range to the least weight error. */
-  | "rtn-clip";
+  | "rtn-clip"
+  /** Closed-form fit of the projector's last linear to the full-precision projector; formats do not change. */
+  | "refit"
+  /** Methods that look at calibration data, block by block. Linears outside blocks are rounded to nearest. */
+  | CalibratedMethod;
 
 /** Format for the linears whose name matches; the last matching rule wins. `keep` leaves them at 16 bits. */
 export interface Rule {
@@ -33,6 +38,8 @@ export interface Stage {
   readonly method: Method;
   /** Formats by linear name. */
   readonly rules: readonly Rule[];
+  /** Calibrated methods: scales channels before, where the model declares how. AWQ always does. */
+  readonly equalize?: boolean;
 }
 
 /** Stages in order. */
@@ -89,6 +96,30 @@ export function rtnRecipe(bits: RtnBits, clip = false, extra: readonly Rule[] = 
       },
     ],
   };
+}
+
+/**
+ * The calibrated baselines and `fast`: vision tower and language model by one method, projector kept (and, by `fast`,
+ * fitted), embedding and head rounded to a symmetric grid. `equalize` scales channels before, for methods that do not.
+ */
+export function calibratedRecipe(
+  method: CalibratedMethod,
+  bits: RtnBits,
+  equalize = false,
+  extra: readonly Rule[] = [],
+): Recipe {
+  const stages = rtnRecipe(bits, false, extra).stages.map((stage): Stage =>
+    stage.part === "projector" ? stage : { ...stage, method, ...(equalize && { equalize }) }
+  );
+  if (method === "fast" && bits.projector === 16) {
+    stages[1] = { part: "projector", method: "refit", rules: [{ layers: "*", format: "keep" }] };
+  }
+  return { name: equalize ? `${method}-equalized` : method, stages };
+}
+
+/** Whether a method needs calibration data. */
+export function needsData(method: Method): method is CalibratedMethod | "refit" {
+  return method === "refit" || method in CALIBRATED;
 }
 
 /** The format that a stage's rules give a linear; nothing means it is kept. */

@@ -106,6 +106,19 @@ function toBlock(layer: Layer, { heads, kvHeads, headDim }: Qwen2Config): Block 
     name: layer.name,
     linears,
     vectors: [...layer.norms, ...biasesOf(linears)],
+    pairs: [
+      { vectors: [layer.inputNorm.weight], to: [layer.q, layer.k, layer.v] },
+      {
+        from: layer.v,
+        to: [layer.o],
+        channelOf(column) {
+          const head = Math.floor(column / headDim);
+          return Math.floor(head * kvHeads / heads) * headDim + column % headDim;
+        },
+      },
+      { vectors: [layer.mlpNorm.weight], to: [layer.gate, layer.up] },
+      { from: layer.up, to: [layer.down] },
+    ],
     run(ops: Ops, x, { sequences, angles, caches }) {
       const h = ops.rmsNorm(x, layer.inputNorm);
       const q = ops.rotate(ops.linear(h, layer.q), angles!, headDim);

@@ -143,6 +143,11 @@ function toBlock(layer: Layer, { heads, hidden }: InternVitConfig): Block {
     name: layer.name,
     linears,
     vectors: [...layer.norms, layer.scale1, layer.scale2, ...biasesOf(linears)],
+    pairs: [
+      { vectors: vectorsOf(layer.before), to: [layer.q, layer.k, layer.v] },
+      { from: layer.v, to: [layer.out] },
+      { vectors: vectorsOf(layer.after), to: [layer.fc1] },
+    ],
     run(ops: Ops, x, { sequences }) {
       const h = ops.layerNorm(x, layer.before);
       const [q, k, v] = [ops.linear(h, layer.q), ops.linear(h, layer.k), ops.linear(h, layer.v)];
@@ -160,4 +165,8 @@ function toBlock(layer: Layer, { heads, hidden }: InternVitConfig): Block {
       return ops.addScaled(x, ops.linear(m, layer.fc2), layer.scale2.tensor);
     },
   };
+}
+
+function vectorsOf({ weight, bias }: Norm): Tensor[] {
+  return bias ? [weight, bias] : [weight];
 }

@@ -1,0 +1,292 @@
+// Quantizes a part block by block. Two streams run through it: the teacher's, whose block outputs are the targets, and
+// the student's, which comes out of what has been quantized already. Inside a block the linears that read the same input
+// are taken together, in the order in which they run, so that later ones see what earlier ones have become.
+import { badRequest, throwIfAborted } from "../base/errors.ts";
+import { Random } from "../base/random.ts";
+import type { Format } from "../formats/format.ts";
+import { dequantize } from "../formats/grid.ts";
+import type { Linear } from "../formats/weight.ts";
+import type { Block, Part } from "../models/vlm.ts";
+import type { Infer } from "../ops/infer.ts";
+import { equalizePair } from "../quant/equalize.ts";
+import { Moments, timesSquare } from "../quant/hessian.ts";
+import type { MethodPlan } from "../quant/methods.ts";
+import { Observer } from "../quant/observe.ts";
+import { packCoded } from "../quant/pack_linear.ts";
+import { refit } from "../quant/refit.ts";
+import { roundToNearest } from "../quant/round.ts";
+import { TwoWeights } from "../quant/two_weights.ts";
+import { rows, type Tensor } from "../tensor/tensor.ts";
+import { copyIn, copyOut, type Feed, type States } from "./feed.ts";
+
+/** What to do. */
+export interface BlockWork {
+  /** Where the model runs; packed linears compute as they will when deployed. */
+  readonly ops: Infer;
+  /** The part. */
+  readonly part: Part;
+  /** Formats by linear name; a linear without one stays. */
+  readonly formats: ReadonlyMap<string, Format>;
+  /** Contexts of the chunks. */
+  readonly feed: Feed;
+  /** What the first block reads at full precision; replaced, chunk by chunk, by what the last block puts out. */
+  readonly teacher: States;
+  /** The same for the student. */
+  readonly student: States;
+  /** How. */
+  readonly method: MethodPlan;
+  /** Share of each chunk's tokens that is looked at, drawn by `seed`; default 1. */
+  readonly share?: number | undefined;
+  /** Default 0. */
+  readonly seed?: number | undefined;
+  /** λ of the fit to the teacher, as a share of H's mean diagonal. */
+  readonly ridge?: number | undefined;
+  /** Stops the work: the part stays as it was from the block at work on. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after every linear. */
+  readonly onLinear?: ((block: string, linear: Linear) => void) | undefined;
+}
+
+/** What became of a block. Errors are squared differences from the teacher's output, relative to its squares. */
+export interface BlockReport {
+  /** The block's name. */
+  readonly block: string;
+  /** With its linears rounded to nearest. */
+  readonly errorRounded: number;
+  /** With its linears as the method made them. */
+  readonly errorMethod: number;
+  /** Whether rounding was kept, because the method did worse or diverged. */
+  readonly fellBack: boolean;
+  /** Linears that could not be equalized, because the model declares no way. */
+  readonly notEqualized: readonly string[];
+}
+
+/** Quantizes all blocks of a part in place. */
+export async function quantizeBlocks(work: BlockWork): Promise<BlockReport[]> {
+  const { teacher, student, part, signal } = work;
+  if (teacher.length === 0 || teacher.length !== student.length) {
+    throw badRequest(`Calibrating the ${part.name} part needs data, and found none for it.`);
+  }
+  const reports: BlockReport[] = [];
+  for (const block of part.blocks) {
+    throwIfAborted(signal);
+    const linears = block.linears.filter(({ name, weight }) =>
+      work.formats.has(name) && weight.kind === "dense"
+    );
+    const two = new TwoWeights(work.ops.engine.memory, linears);
+    try {
+      const report = await quantizeBlock(work, block, linears, two);
+      two.finish();
+      if (report) reports.push(report);
+    } catch (error) {
+      two.cancel();
+      throw error;
+    }
+  }
+  return reports;
+}
+
+async function quantizeBlock(
+  work: BlockWork,
+  block: Block,
+  linears: readonly Linear[],
+  two: TwoWeights,
+): Promise<BlockReport | undefined> {
+  const { ops, teacher, student, method } = work;
+  if (linears.length === 0) {
+    for (const states of new Set([teacher, student])) {
+      for (let c = 0; c < states.length; c++) states[c] = runBlock(work, block, states[c]!, c);
+    }
+    return undefined;
+  }
+  const groups = groupsOf(work, block, linears);
+  const notEqualized = method.equalize ? equalize(work, block, groups, two) : [];
+  const targets = teacher.map((states, c) => runBlock(work, block, states, c));
+
+  for (const linear of linears) {
+    const values = two.values(linear);
+    const format = work.formats.get(linear.name)!;
+    const coded = roundToNearest(values, linear.rows, linear.columns, format);
+    two.set(linear, packCoded(ops.engine.memory, linear, coded));
+  }
+  two.show("student");
+  let outputs = student.map((states, c) => runBlock(work, block, states, c));
+  const errorRounded = relativeError(outputs, targets);
+  const rounded = two.take();
+  let errorMethod = NaN;
+  try {
+    for (const group of groups) {
+      await quantizeGroup(work, block, group, two);
+    }
+    two.show("student");
+    const found = student.map((states, c) => runBlock(work, block, states, c));
+    errorMethod = relativeError(found, targets);
+    if (errorMethod <= errorRounded) outputs = found;
+  } catch (error) {
+    two.drop(rounded);
+    throw error;
+  }
+  const fellBack = !(errorMethod <= errorRounded);
+  if (fellBack) {
+    two.reset();
+    two.put(rounded);
+  } else two.drop(rounded);
+  targets.forEach((target, c) => teacher[c] = target);
+  outputs.forEach((output, c) => student[c] = output);
+  return { block: block.name, errorRounded, errorMethod, fellBack, notEqualized };
+}
+
+/** Quantizes linears that read the same input. */
+async function quantizeGroup(
+  work: BlockWork,
+  block: Block,
+  group: readonly Linear[],
+  two: TwoWeights,
+): Promise<void> {
+  const { ops, method, signal, ridge = 0.01 } = work;
+  const { engine } = ops;
+  const { columns } = group[0]!;
+  const own = new Moments(engine, columns);
+  const cross = method.match ? new Moments(engine, columns) : undefined;
+  try {
+    watch(work, block, group[0]!, two, own, cross);
+    for (const linear of group) {
+      throwIfAborted(signal);
+      const weights = two.values(linear);
+      const bias = two.bias(linear);
+      const centre = method.match && bias !== undefined;
+      const hessian = centre ? own.centred() : own.mean();
+      const [teacherMean, studentMean] = cross ? cross.means() : [];
+      let wanted = weights;
+      if (cross) {
+        const moments = centre ? cross.centred() : cross.mean();
+        const targets = timesSquare(engine, weights, moments, columns);
+        wanted = refit(engine, { cross: targets, hessian, weights, ridge }, columns);
+      }
+      const task = { engine, weights: wanted, rows: linear.rows, columns, hessian, signal };
+      const coded = method.quantize({ ...task, format: work.formats.get(linear.name)! });
+      let shifted: Float32Array | undefined;
+      if (centre) {
+        const seen = dequantize(coded.grid, coded.codes);
+        shifted = bias.map((value, row) => {
+          let sum = value;
+          for (let c = 0, at = row * columns; c < columns; c++, at++) {
+            sum += weights[at]! * teacherMean![c]! - seen[at]! * studentMean![c]!;
+          }
+          return sum;
+        });
+      }
+      two.set(linear, packCoded(engine.memory, linear, coded), shifted);
+      work.onLinear?.(block.name, linear);
+      // Lets signals and progress through between linears.
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  } finally {
+    own.free();
+    cross?.free();
+  }
+}
+
+/** Sums the moments of one linear's inputs over all chunks; those of the teacher's inputs against them, if asked. */
+function watch(
+  work: BlockWork,
+  block: Block,
+  linear: Linear,
+  two: TwoWeights,
+  own: Moments,
+  cross: Moments | undefined,
+): void {
+  const { ops, feed, share = 1, seed = 0 } = work;
+  const random = new Random(seed);
+  work.student.forEach((states, chunk) => {
+    throwIfAborted(work.signal);
+    const total = states.length / feed.dim;
+    const picked = share < 1
+      ? random.shuffle(Array.from({ length: total }, (_, i) => i))
+        .slice(0, Math.max(1, Math.round(total * share))).sort((a, b) => a - b)
+      : undefined;
+    ops.pass(() => {
+      const at = picked && ops.integers(picked);
+      const inputOf = (which: "teacher" | "student", from: Float32Array): Tensor => {
+        let seen: Tensor | undefined;
+        const observer = new Observer(ops, (candidate, input) => {
+          if (candidate === linear) seen = input;
+        });
+        two.show(which);
+        block.run(observer, copyIn(ops, from, feed.dim), feed.context(observer, chunk));
+        return at && rows(seen!) === total ? ops.takeRows(seen!, at) : seen!;
+      };
+      const input = inputOf("student", states);
+      own.add(input);
+      cross?.add(inputOf("teacher", work.teacher[chunk]!), input);
+    });
+  });
+}
+
+/** Linears that read the same input, in the order in which they run. */
+function groupsOf(work: BlockWork, block: Block, linears: readonly Linear[]): Linear[][] {
+  const { ops, feed, student } = work;
+  const groups = new Map<Tensor, Linear[]>();
+  ops.pass(() => {
+    const observer = new Observer(ops, (linear, input) => {
+      if (!linears.includes(linear)) return;
+      const group = groups.get(input);
+      if (group) group.push(linear);
+      else groups.set(input, [linear]);
+    });
+    block.run(observer, copyIn(ops, student[0]!, feed.dim), feed.context(observer, 0));
+  });
+  return [...groups.values()];
+}
+
+/** Scales channels where the block declares a way; returns the names of linears for which it declares none. */
+function equalize(
+  work: BlockWork,
+  block: Block,
+  groups: readonly (readonly Linear[])[],
+  two: TwoWeights,
+): string[] {
+  const missing: string[] = [];
+  for (const group of groups) {
+    const pair = block.pairs?.find(({ to }) => to.includes(group[0]!));
+    const known = pair && [...pair.to, ...(pair.from ? [pair.from] : [])].every((l) => two.has(l));
+    if (!known || pair.to.length !== group.length) {
+      missing.push(...group.map(({ name }) => name));
+      continue;
+    }
+    const own = new Moments(work.ops.engine, group[0]!.columns);
+    try {
+      watch(work, block, group[0]!, two, own, undefined);
+      equalizePair(work.ops.engine, pair, own, work.formats, two);
+    } finally {
+      own.free();
+    }
+  }
+  two.show("teacher");
+  return missing;
+}
+
+function runBlock(
+  { ops, feed }: BlockWork,
+  block: Block,
+  states: Float32Array,
+  chunk: number,
+): Float32Array {
+  return ops.pass(() => {
+    const x = copyIn(ops, states, feed.dim);
+    return copyOut(ops, block.run(ops, x, feed.context(ops, chunk)));
+  });
+}
+
+/** Squared difference relative to the targets' squares. */
+function relativeError(outputs: States, targets: States): number {
+  let [miss, all] = [0, 0];
+  outputs.forEach((output, c) => {
+    const target = targets[c]!;
+    for (let i = 0; i < output.length; i++) {
+      miss += (output[i]! - target[i]!) ** 2;
+      all += target[i]! ** 2;
+    }
+  });
+  return miss / Math.max(all, Number.MIN_VALUE);
+}
