@@ -30,7 +30,7 @@ import { rms_norm } from "./norm";
 import { quantize_activations } from "./packed_activations";
 import { packed_matrix } from "./packed_matrix";
 import { dequantize_rows } from "./packed_rows";
-import { packed_vector } from "./packed_vector";
+import { packed_vector } from "./packed_variants";
 import {
   abs_max,
   add,
@@ -59,6 +59,7 @@ import {
 } from "./rows";
 import { cross_entropy, kl_both, label_confidence } from "./losses";
 import { adamw, sign_sgd } from "./optimise";
+
 
 const SPINS: i32 = 20000;
 

@@ -41,14 +41,16 @@ function unpack(codes: usize, pairs: i32, scratch: usize): void {
 // @ts-ignore: decorator
 @inline
 function begun(dot: Dot, sums: usize): v128 {
-  const sum = v128.load32_splat(sums), back = i16x8.splat(-15);
-  return dot == Dot.Quads ? i32x4.dot_i16x8_s(sum, back) : i16x8.mul(sum, back);
+  const sum = v128.load32_splat(sums);
+  if (dot != Dot.Quads) return i16x8.sub(sum, i16x8.shl(sum, 4));
+  const total = i32x4.extadd_pairwise_i16x8_s(sum);
+  return i32x4.sub(total, i32x4.shl(total, 4));
 }
 
 // @ts-ignore: decorator
 @inline
 function scaled(dot: Dot, acc: v128, d: v128, m: v128): v128 {
-  if (dot == Dot.Quads) return i32x4.add(acc, i32x4.mul(d, v128.and(m, i32x4.splat(0xffff))));
+  if (dot == Dot.Quads) return i32x4.add(acc, i32x4.mul(d, i32x4.shr_u(m, 16)));
   return i32x4.add(acc, i32x4.dot_i16x8_s(d, m));
 }
 
@@ -189,18 +191,23 @@ function matrix(dot: Dot, begin: i32, end: i32, scratch: usize): void {
   }
 }
 
-// Arguments: packed_args.ts, bits 2, 3 or 4. Items: panels.
-export function packed_matrix(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    const dot: Dot = num(A.Dot);
-    if (dot == Dot.Quads) {
-      matrix(Dot.Quads, begin, end, scratch);
-      return;
-    }
-    if (dot == Dot.Pairs) {
-      matrix(Dot.Pairs, begin, end, scratch);
-      return;
-    }
-  }
+// Functions of their own as in packed_variants.ts. Arguments: packed_args.ts, bits 2, 3 or 4. Items: panels.
+
+function matrix_wide(begin: i32, end: i32, scratch: usize): void {
   matrix(Dot.Wide, begin, end, scratch);
+}
+
+function matrix_pairs(begin: i32, end: i32, scratch: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Pairs, begin, end, scratch);
+}
+
+function matrix_quads(begin: i32, end: i32, scratch: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Quads, begin, end, scratch);
+}
+
+export function packed_matrix(begin: i32, end: i32, scratch: usize): void {
+  const dot: Dot = num(A.Dot);
+  if (dot == Dot.Quads) matrix_quads(begin, end, scratch);
+  else if (dot == Dot.Pairs) matrix_pairs(begin, end, scratch);
+  else matrix_wide(begin, end, scratch);
 }

@@ -3,19 +3,49 @@
 // block, so that the products' inner loops are the same for every group size and kind of scale.
 import { A, num, place } from "./packed_args";
 
+const LANES: usize = memory.data<u16>([3, 15]);
+
 /** Bytes of a pair's decoded scales and zeros. */
 export const PAIR_SCALES: usize = 64;
 
 // @ts-ignore: decorator
 @inline
-function interleaveLow(a: v128, b: v128): v128 {
+export function interleaveLow(a: v128, b: v128): v128 {
   return i8x16.shuffle(a, b, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
 }
 
 // @ts-ignore: decorator
 @inline
-function interleaveHigh(a: v128, b: v128): v128 {
+export function interleaveHigh(a: v128, b: v128): v128 {
   return i8x16.shuffle(a, b, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31);
+}
+
+/** Bases of two groups in turn, from (base, step, base, step) twice. */
+// @ts-ignore: decorator
+@inline
+export function pairBase(levels: v128): v128 {
+  return i8x16.shuffle(levels, levels, 0, 1, 4, 5, 0, 1, 4, 5, 8, 9, 12, 13, 8, 9, 12, 13);
+}
+
+/** Steps of two groups in turn. */
+// @ts-ignore: decorator
+@inline
+export function pairStep(levels: v128): v128 {
+  return i8x16.shuffle(levels, levels, 2, 3, 6, 7, 2, 3, 6, 7, 10, 11, 14, 15, 10, 11, 14, 15);
+}
+
+/** The value 3 in 16-bit lanes; loaded, not literal: see packed_dot.ts. */
+// @ts-ignore: decorator
+@inline
+export function twoBits(): v128 {
+  return v128.load16_splat(LANES);
+}
+
+/** The value 15 in 16-bit lanes. */
+// @ts-ignore: decorator
+@inline
+export function fourBits(): v128 {
+  return v128.load16_splat(LANES, 2);
 }
 
 /** Scales of 8 rows at a group, i16x8. */
@@ -44,11 +74,8 @@ export function zeros8(panel: i32, group: i32): v128 {
 
 // @ts-ignore: decorator
 @inline
-function scale16(out: usize, second: usize, low: v128, high: v128): void {
-  const pair = v128.load64_splat(second);
-  const base = i8x16.shuffle(pair, pair, 0, 1, 4, 5, 0, 1, 4, 5, 0, 1, 4, 5, 0, 1, 4, 5);
-  const step = i8x16.shuffle(pair, pair, 2, 3, 6, 7, 2, 3, 6, 7, 2, 3, 6, 7, 2, 3, 6, 7);
-  const mask = i16x8.splat(15);
+function scale16(out: usize, second: usize, low: v128, high: v128, mask: v128): void {
+  const levels = v128.load64_splat(second), base = pairBase(levels), step = pairStep(levels);
   v128.store(out, i16x8.add(base, i16x8.mul(v128.and(low, mask), step)));
   v128.store(out, i16x8.add(base, i16x8.mul(v128.and(high, mask), step)), 16);
 }
@@ -60,12 +87,13 @@ function decode16(panel: i32, first: i32, pairs: i32, out: usize): void {
   let zeros = place(A.Zeros) + <usize> panel * <usize> num(A.PanelZeros) + (bits == 2 ? 4 : 8) * <usize> first;
   let second = place(A.Second) +
     4 * (<usize> (panel / num(A.Band)) * <usize> num(A.GroupStride) + 2 * <usize> first);
+  const two = twoBits(), four = fourBits();
   let zeroLow = i32x4.splat(0), zeroHigh = i32x4.splat(0);
   for (let pair = 0; pair < pairs; pair += 2) {
     const c = v128.load(scales), d = i16x8.shr_u(c, 4);
     const low = interleaveLow(c, d), high = interleaveHigh(c, d);
-    scale16(out, second, low, high);
-    scale16(out + PAIR_SCALES, second + 8, i16x8.shr_u(low, 8), i16x8.shr_u(high, 8));
+    scale16(out, second, low, high, four);
+    scale16(out + PAIR_SCALES, second + 8, i16x8.shr_u(low, 8), i16x8.shr_u(high, 8), four);
     if (bits == 2) {
       if ((pair & 2) == 0) {
         const z = v128.load(zeros), y = i16x8.shr_u(z, 2);
@@ -76,20 +104,19 @@ function decode16(panel: i32, first: i32, pairs: i32, out: usize): void {
         zeroLow = i16x8.shr_u(zeroLow, 8);
         zeroHigh = i16x8.shr_u(zeroHigh, 8);
       }
-      const mask = i16x8.splat(3);
-      v128.store(out, v128.and(zeroLow, mask), 32);
-      v128.store(out, v128.and(zeroHigh, mask), 48);
-      v128.store(out, v128.and(i16x8.shr_u(zeroLow, 4), mask), 96);
-      v128.store(out, v128.and(i16x8.shr_u(zeroHigh, 4), mask), 112);
+      v128.store(out, v128.and(zeroLow, two), 32);
+      v128.store(out, v128.and(zeroHigh, two), 48);
+      v128.store(out, v128.and(i16x8.shr_u(zeroLow, 4), two), 96);
+      v128.store(out, v128.and(i16x8.shr_u(zeroHigh, 4), two), 112);
     } else {
-      const z = v128.load(zeros), y = i16x8.shr_u(z, 4), mask = i16x8.splat(15);
+      const z = v128.load(zeros), y = i16x8.shr_u(z, 4);
       zeroLow = interleaveLow(z, y);
       zeroHigh = interleaveHigh(z, y);
       zeros += 16;
-      v128.store(out, v128.and(zeroLow, mask), 32);
-      v128.store(out, v128.and(zeroHigh, mask), 48);
-      v128.store(out, v128.and(i16x8.shr_u(zeroLow, 8), mask), 96);
-      v128.store(out, v128.and(i16x8.shr_u(zeroHigh, 8), mask), 112);
+      v128.store(out, v128.and(zeroLow, four), 32);
+      v128.store(out, v128.and(zeroHigh, four), 48);
+      v128.store(out, v128.and(i16x8.shr_u(zeroLow, 8), four), 96);
+      v128.store(out, v128.and(i16x8.shr_u(zeroHigh, 8), four), 112);
     }
     scales += 16;
     second += 16;
