@@ -1,15 +1,119 @@
 // Quantization-aware weights: the optimiser moves a latent weight, products see it on the grid that it will be stored
 // on (or, to reproduce SPEED-Q's training, on the released one), and the gradient passes straight through the rounding
-// wherever the weight lies inside its group's range.
+// wherever the weight lies inside its group's range, s (0 - z) <= w <= s (2^bits - 1 - z).
 import { badRequest } from "../base/errors.ts";
-import { type BilevelFormat, checkFormat, type Format, formatName, largestCode } from "../formats/format.ts";
-import {
-  codesOn,
-  dequantize,
-  type Grid,
-  gridFrom,
-  maskedGradient,
-  rangeOf,
-  zeroOf,
-} from "../formats/grid.ts";
-import { referenceGradient, type ReferenceGrid, referenceGrid } from "../formats/grid_reference.ts";
+import { type BilevelFormat, type Format, formatName, largestCode } from "../formats/format.ts";
+import { gridFrom, rangeOf, scalesOf } from "../formats/grid.ts";
+import { referenceGrid } from "../formats/grid_reference.ts";
+import { roundCode } from "../formats/rounding.ts";
+import type { FakeQuantWeight, Linear } from "../formats/weight.ts";
+import { floats, freeTensor, heapTensor, type Tensor } from "../tensor/tensor.ts";
+import type { Engine } from "../../wasm/mod.ts";
+import { floatCopy } from "./trainable.ts";
+
+/** Which grid the weight is seen on, and where its gradient passes. */
+export interface FakeQuantOptions {
+  /** The grid that lobit stores and runs (default), or the released one of SPEED-Q. */
+  readonly form?: "stored" | "reference";
+  /** Steps by which the range within which the gradient passes is wider on both sides; 0 as released, or 0.5. */
+  readonly slack?: number;
+}
+
+const { fround } = Math;
+
+/** A linear in training. */
+export class FakeQuant {
+  /** What is trained; its weight is fake-quant as long as this is not closed. */
+  readonly linear: Linear;
+  /** What the optimiser moves. */
+  readonly weight: FakeQuantWeight;
+  readonly #engine: Engine;
+  readonly #format: BilevelFormat;
+  readonly #form: "stored" | "reference";
+  readonly #slack: number;
+  /** f32 [rows, columns / group]. */
+  readonly #scales: Tensor;
+  readonly #zeros: Tensor;
+
+  /** Makes a dense linear fake-quant and gives the dense weight's memory back. Call {@linkcode FakeQuant.see} next. */
+  constructor(engine: Engine, linear: Linear, format: Format, options: FakeQuantOptions = {}) {
+    const { weight, rows, columns } = linear;
+    if (weight.kind !== "dense") {
+      throw badRequest(
+        `${linear.name} is ${weight.kind} already; training starts from a dense weight.`,
+      );
+    }
+    if (format.kind !== "bilevel") {
+      throw badRequest(
+        `${linear.name}: training takes bilevel formats, not ${formatName(format)}.`,
+      );
+    }
+    const { memory } = engine;
+    this.#engine = engine;
+    this.#format = format;
+    this.#form = options.form ?? "stored";
+    this.#slack = options.slack ?? 0;
+    this.linear = linear;
+    const latent = floatCopy(memory, weight.tensor);
+    const seen = heapTensor(memory, [rows, columns]);
+    this.#scales = heapTensor(memory, [rows, columns / format.group]);
+    this.#zeros = heapTensor(memory, [rows, columns / format.group]);
+    freeTensor(memory, weight.tensor);
+    this.weight = { kind: "fake-quant", format, latent, seen };
+    linear.weight = this.weight;
+  }
+
+  /** Brings what products see up to date with the latent weight; scales and zero codes too, or as they were. */
+  see(refreshScales = true): void {
+    const { memory } = this.#engine;
+    const { latent, seen } = this.weight;
+    if (refreshScales) this.#refresh();
+    const [w, out] = [floats(memory, latent), floats(memory, seen)];
+    const [scales, zeros] = [floats(memory, this.#scales), floats(memory, this.#zeros)];
+    const largest = largestCode(this.#format);
+    for (let g = 0, at = 0; g < scales.length; g++) {
+      const scale = scales[g]!, zero = zeros[g]!;
+      for (const end = at + this.#format.group; at < end; at++) {
+        out[at] = scale * (roundCode(fround(fround(w[at]! / scale) + zero), largest) - zero);
+      }
+    }
+  }
+
+  #refresh(): void {
+    const { memory } = this.#engine;
+    const { rows, columns } = this.linear;
+    const weights = floats(memory, this.weight.latent);
+    if (this.#form === "reference") {
+      const { scale, zeroCodes } = referenceGrid(this.#format, rows, columns, weights);
+      floats(memory, this.#scales).set(scale);
+      floats(memory, this.#zeros).set(zeroCodes);
+      return;
+    }
+    const range = rangeOf(rows, columns, this.#format.group, weights);
+    const grid = gridFrom(this.#format, rows, columns, range);
+    floats(memory, this.#scales).set(scalesOf(grid));
+    floats(memory, this.#zeros).set(grid.zeroCodes!);
+  }
+
+  /** Turns the gradient of what was seen, summed over a whole step, into that of the latent weight, in place. */
+  mask(gradient: Tensor): void {
+    const { memory } = this.#engine;
+    const [w, g] = [floats(memory, this.weight.latent), floats(memory, gradient)];
+    const [scales, zeros] = [floats(memory, this.#scales), floats(memory, this.#zeros)];
+    const largest = largestCode(this.#format);
+    for (let i = 0, at = 0; i < scales.length; i++) {
+      const scale = scales[i]!, zero = zeros[i]!;
+      const low = fround(-scale * (zero + this.#slack));
+      const high = fround(scale * (largest - zero + this.#slack));
+      for (const end = at + this.#format.group; at < end; at++) {
+        if (!(w[at]! >= low && w[at]! <= high)) g[at] = 0;
+      }
+    }
+  }
+
+  /** Gives back what only training needs. The weight stays fake-quant until it is packed. */
+  close(): void {
+    freeTensor(this.#engine.memory, this.#scales);
+    freeTensor(this.#engine.memory, this.#zeros);
+  }
+}

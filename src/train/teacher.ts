@@ -1,0 +1,147 @@
+// The teacher's logits where a loss reads them, computed once per example. Kept whole while all of them fit, else the
+// largest k of each row and the logarithm of the rest's mass, spread evenly when they are used.
+import { badRequest } from "../base/errors.ts";
+import type { Vlm } from "../models/vlm.ts";
+import { Infer } from "../ops/infer.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { floats, type Tensor } from "../tensor/tensor.ts";
+import type { Engine } from "../../wasm/mod.ts";
+import { batchOf, type ExampleSource, type Mask } from "./batch.ts";
+import { Features } from "./features.ts";
+import { predict } from "./forward.ts";
+
+/** How logits are computed and kept. */
+export interface TeacherOptions {
+  /** The examples to compute together with one, itself included. */
+  readonly companions: (example: number) => readonly number[];
+  /** Which positions are read. */
+  readonly mask: Mask;
+  /** Logits kept per row: a number, or all of them as long as these take at most `limit` bytes, else 256. */
+  readonly top?: number | "auto";
+  /** Bytes; 1 GiB by default. */
+  readonly limit?: number;
+}
+
+/** The largest logits of some rows. */
+export interface TopRows {
+  /** Token ids, `k` per row; nothing if all are kept in order. */
+  readonly ids?: Int32Array;
+  /** Their logits, `k` per row. */
+  readonly logits: Float32Array;
+  /** What every other logit of the row is taken to be. */
+  readonly rest?: Float32Array;
+}
+
+const KEPT_BYTES = 2 ** 30;
+const USUAL_TOP = 256;
+
+/** A full-precision model that shows a student what to say. */
+export class Teacher {
+  readonly #engine: Engine;
+  readonly #vlm: Vlm;
+  readonly #examples: ExampleSource;
+  readonly #options: TeacherOptions;
+  readonly #ops: Infer;
+  readonly #features: Features;
+  readonly #top: number;
+  readonly #kept = new Map<number, TopRows>();
+
+  /** Nothing is computed yet. */
+  constructor(engine: Engine, vlm: Vlm, examples: ExampleSource, options: TeacherOptions) {
+    const { companions, top = "auto", limit = KEPT_BYTES } = options;
+    this.#engine = engine;
+    this.#vlm = vlm;
+    this.#examples = examples;
+    this.#options = options;
+    this.#ops = new Infer(engine);
+    // Each example's pictures are looked at once, for its logits, so nothing needs to be kept.
+    this.#features = new Features(engine, vlm, examples, { companions, exact: false, limit: 0 });
+    const vocab = vlm.language.head.rows;
+    if (top !== "auto" && !(Number.isInteger(top) && top >= 1)) {
+      throw badRequest(`The teacher's logits kept per token must be a whole number, not ${top}.`);
+    }
+    this.#top = Math.min(vocab, top === "auto" ? this.#fitting(vocab, limit) : top);
+  }
+
+  #fitting(vocab: number, limit: number): number {
+    let rows = 0;
+    for (let i = 0; i < this.#examples.length; i++) {
+      rows += batchOf([this.#examples.prompt(i)], this.#options.mask).rows.length;
+    }
+    return rows * vocab * 4 <= limit ? vocab : USUAL_TOP;
+  }
+
+  /** Logits [rows, vocabulary] of some examples, in the order of `batchOf` over them. */
+  of(examples: readonly number[], arena: Arena): Tensor {
+    for (const example of examples) if (!this.#kept.has(example)) this.#compute(example);
+    const vocab = this.#vlm.language.head.rows;
+    const parts = examples.map((example) => this.#kept.get(example)!);
+    const rows = parts.reduce((sum, { logits }) => sum + logits.length / this.#top, 0);
+    const tensor = arena.tensor([rows, vocab]);
+    const values = floats(this.#engine.memory, tensor);
+    parts.reduce((at, part) => {
+      const end = at + part.logits.length / this.#top * vocab;
+      expand(part, this.#top, vocab, values.subarray(at, end));
+      return end;
+    }, 0);
+    return tensor;
+  }
+
+  #compute(example: number): void {
+    const together = this.#options.companions(example);
+    const ops = this.#ops;
+    ops.pass(() => {
+      const prompts = together.map((other) => this.#examples.prompt(other));
+      const batch = batchOf(prompts, this.#options.mask);
+      const logits = predict(ops, this.#vlm, batch, this.#features.of(together, ops.arena));
+      const values = floats(this.#engine.memory, logits);
+      const vocab = logits.shape[1]!;
+      let row = 0;
+      together.forEach((other, i) => {
+        const rows = batchOf([prompts[i]!], this.#options.mask).rows.length;
+        const own = values.subarray(row * vocab, (row + rows) * vocab);
+        this.#kept.set(other, shorten(own, vocab, this.#top));
+        row += rows;
+      });
+    });
+  }
+
+  /** Gives everything back; the model stays. */
+  free(): void {
+    this.#kept.clear();
+    this.#features.free();
+    this.#ops.free();
+  }
+}
+
+/** The `top` largest logits of each row [vocab] and the level of the rest, which keeps each row's partition sum. */
+export function shorten(logits: Float32Array, vocab: number, top: number): TopRows {
+  if (top === vocab) return { logits: logits.slice() };
+  const rows = logits.length / vocab;
+  const ids = new Int32Array(rows * top);
+  const largest = new Float32Array(rows * top);
+  const rest = new Float32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const own = logits.subarray(row * vocab, (row + 1) * vocab);
+    const order = Uint32Array.from(own, (_, id) => id).sort((a, b) => own[b]! - own[a]! || a - b);
+    for (let i = 0; i < top; i++) {
+      ids[row * top + i] = order[i]!;
+      largest[row * top + i] = own[order[i]!]!;
+    }
+    const peak = own[order[top]!]!;
+    let mass = 0;
+    for (let i = top; i < vocab; i++) mass += Math.exp(own[order[i]!]! - peak);
+    rest[row] = peak + Math.log(mass / (vocab - top));
+  }
+  return { ids, logits: largest, rest };
+}
+
+/** Rows of logits [vocab] again, written into `into`. */
+export function expand(part: TopRows, top: number, vocab: number, into: Float32Array): void {
+  const { ids, logits, rest } = part;
+  if (!ids) return into.set(logits);
+  for (let row = 0; row < logits.length / top; row++) {
+    const own = into.subarray(row * vocab, (row + 1) * vocab).fill(rest![row]!);
+    for (let i = row * top; i < (row + 1) * top; i++) own[ids[i]!] = logits[i]!;
+  }
+}

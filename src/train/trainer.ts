@@ -1,0 +1,265 @@
+// The training loop: batches in a fixed order, losses, one optimiser step after the other; stops, diverges or resumes in
+// a defined way. What trains and how it is prepared is the stages' business.
+import { badRequest, LobitError, throwIfAborted } from "../base/errors.ts";
+import type { Vlm } from "../models/vlm.ts";
+import type { Engine } from "../../wasm/mod.ts";
+import { type Batch, batchOf, countValid, type ExampleSource, type Mask } from "./batch.ts";
+import { type Checkpoint, restore, save } from "./checkpoint.ts";
+import type { FakeQuant } from "./fake_quant.ts";
+import type { Features } from "./features.ts";
+import { predict } from "./forward.ts";
+import { labelConfidence, type LossSettings, type LossValues, putLosses } from "./losses.ts";
+import { clipFactor, type Optimiser } from "./optimiser.ts";
+import type { BatchOrder } from "./order.ts";
+import type { Parameters } from "./parameters.ts";
+import { rateAt, type Schedule } from "./schedule.ts";
+import { Tape } from "./tape.ts";
+import type { Teacher } from "./teacher.ts";
+
+/** How to train. */
+export interface TrainSettings {
+  /** Steps and learning rate's course. */
+  readonly schedule: Schedule;
+  /** Losses and their weights. */
+  readonly losses: LossSettings;
+  /** Share of KL(student || teacher); "adaptive": the teacher's mean probability of the labels. */
+  readonly gamma: number | "adaptive";
+  /** First steps whose batches the adaptive gamma is measured on. */
+  readonly gammaSteps: number;
+  /** Positions that distillation compares. */
+  readonly mask: Mask;
+  /** Longest gradient norm; 0 for no limit. */
+  readonly clip: number;
+  /** Scales of fake-quant weights are brought up to date every so many steps. */
+  readonly refresh: number;
+  /** Most tokens that go through the model at once; a larger batch is run in parts whose gradients add up. */
+  readonly tokens: number;
+  /** Keeps only the blocks' inputs and computes the rest twice. */
+  readonly checkpointBlocks: boolean;
+}
+
+/** One step's outcome. */
+export interface StepReport extends LossValues {
+  /** Counted from 1. */
+  readonly step: number;
+  /** In all. */
+  readonly steps: number;
+  /** Weighted sum of the losses. */
+  readonly loss: number;
+  /** Before clipping. */
+  readonly gradientNorm: number;
+}
+
+/** Everything a run works on. */
+export interface Training {
+  /** Kernels, memory, threads. */
+  readonly engine: Engine;
+  /** The student. */
+  readonly vlm: Vlm;
+  /** What trains. */
+  readonly parameters: Parameters;
+  /** Moves it. */
+  readonly optimiser: Optimiser;
+  /** Linears seen through a grid; their latent weights are among the parameters. */
+  readonly fakes: readonly FakeQuant[];
+  /** Data. */
+  readonly examples: ExampleSource;
+  /** Which examples when. */
+  readonly order: Pick<BatchOrder, "at">;
+  /** The frozen tower. */
+  readonly features: Features;
+  /** Needed for distillation. */
+  readonly teacher?: Teacher | undefined;
+}
+
+/** How to run. */
+export interface RunOptions {
+  /** Stops the work after the step at hand. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each step. */
+  readonly onStep?: ((report: StepReport) => void) | undefined;
+  /** Where the state is kept, and what it belongs to. */
+  readonly checkpoint?: Checkpoint | undefined;
+}
+
+/** Trains to the end of the schedule and gives the reports of all steps, those before a resumption included. */
+export async function train(
+  training: Training,
+  settings: TrainSettings,
+  options: RunOptions = {},
+): Promise<StepReport[]> {
+  const trainer = new Trainer(training, settings);
+  try {
+    return await trainer.run(options);
+  } finally {
+    trainer.free();
+  }
+}
+
+class Trainer {
+  readonly #training: Training;
+  readonly #settings: TrainSettings;
+  readonly #tape: Tape;
+  readonly #history: StepReport[] = [];
+  #gamma: number | undefined;
+
+  constructor(training: Training, settings: TrainSettings) {
+    const { schedule: { steps }, gamma, refresh, losses } = settings;
+    if (!Number.isInteger(steps) || steps < 0) {
+      throw badRequest(`The number of training steps must be a whole number, not ${steps}.`);
+    }
+    if (!Number.isInteger(refresh) || refresh < 1) {
+      throw badRequest(`Scales are refreshed every so many steps, from 1; found ${refresh}.`);
+    }
+    if (gamma !== "adaptive" && !(gamma >= 0 && gamma <= 1)) {
+      throw badRequest(`Gamma must be "adaptive" or from 0 to 1, not ${gamma}.`);
+    }
+    if (losses.distillWeight !== 0 && !training.teacher) {
+      throw badRequest("Distillation needs a teacher; give one or set its weight to 0.");
+    }
+    this.#training = training;
+    this.#settings = settings;
+    this.#gamma = gamma === "adaptive" ? undefined : gamma;
+    this.#tape = new Tape(training.engine, training.parameters, {
+      checkpoint: settings.checkpointBlocks,
+    });
+  }
+
+  free(): void {
+    this.#tape.free();
+  }
+
+  async run({ signal, onStep, checkpoint }: RunOptions): Promise<StepReport[]> {
+    const { schedule: { steps }, refresh } = this.#settings;
+    const { engine, parameters, optimiser, fakes } = this.#training;
+    const tensors = [...parameters.all, ...optimiser.state];
+    const held = checkpoint && await restore(engine.memory, checkpoint, tensors);
+    if (held) {
+      const state = held as { steps: number; gamma?: number; history: StepReport[] };
+      optimiser.steps = state.steps;
+      this.#gamma = state.gamma ?? this.#gamma;
+      this.#history.push(...state.history);
+    }
+    const keep = async () => {
+      const state = { steps: optimiser.steps, gamma: this.#gamma, history: this.#history };
+      if (checkpoint) await save(engine.memory, checkpoint, tensors, state);
+    };
+    let saved = optimiser.steps;
+    while (optimiser.steps < steps) {
+      // A resumed run computes the scales from the saved weights, so it has to start where they are due.
+      const due = optimiser.steps % refresh === 0;
+      if (signal?.aborted && due && optimiser.steps > saved) await keep();
+      throwIfAborted(signal);
+      if (checkpoint && due && optimiser.steps - saved >= checkpoint.every) {
+        await keep();
+        saved = optimiser.steps;
+      }
+      for (const fake of fakes) fake.see(due);
+      const report = this.#step(optimiser.steps);
+      this.#history.push(report);
+      onStep?.(report);
+      // Lets signals and progress through.
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    if (checkpoint && optimiser.steps > saved) await keep();
+    for (const fake of fakes) fake.see();
+    return this.#history;
+  }
+
+  #step(step: number): StepReport {
+    const { parameters, optimiser, examples, order, fakes } = this.#training;
+    const { schedule, losses, mask, clip } = this.#settings;
+    parameters.zeroGradients();
+    const parts = this.#parts(order.at(step)).map((part) => {
+      const prompts = part.map((example) => examples.prompt(example));
+      return { part, batch: batchOf(prompts, mask) };
+    });
+    const labelled = sum(parts, ({ batch }) => countValid(batch.labels));
+    const compared = mask === "released"
+      ? sum(parts, ({ part }) => part.length)
+      : sum(parts, ({ batch }) => countValid(batch.compared));
+    const values = { label: 0, distill: 0 };
+    for (const { part, batch } of parts) {
+      const { label, distill } = this.#pass(part, batch, 1 / labelled, 1 / compared);
+      values.label += label;
+      values.distill += distill;
+    }
+    for (const fake of fakes) {
+      const gradient = parameters.gradient(fake.weight.latent);
+      if (!gradient) throw new LobitError("internal", `${fake.linear.name} does not train.`);
+      fake.mask(gradient);
+    }
+    const gradientNorm = parameters.gradientNorm();
+    const loss = losses.labelWeight * values.label + losses.distillWeight * values.distill;
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+      throw badRequest(
+        `Training diverged at step ${
+          step + 1
+        }: the loss is ${loss}, the gradient's norm ${gradientNorm}. ` +
+          "Use a lower learning rate, or go on from an earlier checkpoint with one.",
+      );
+    }
+    optimiser.step(rateAt(schedule, step), clipFactor(gradientNorm, clip));
+    return { step: step + 1, steps: schedule.steps, loss, ...values, gradientNorm };
+  }
+
+  /** Divides a batch so that no part has more tokens than allowed, unless one example alone has. */
+  #parts(batch: readonly number[]): number[][] {
+    const parts: number[][] = [];
+    let tokens = 0;
+    for (const example of batch) {
+      const { length } = this.#training.examples.prompt(example).ids;
+      if (parts.length === 0 || tokens + length > this.#settings.tokens) {
+        parts.push([]);
+        tokens = 0;
+      }
+      parts.at(-1)!.push(example);
+      tokens += length;
+    }
+    return parts;
+  }
+
+  #pass(part: number[], batch: Batch, labelScale: number, compareScale: number): LossValues {
+    const { vlm, features, teacher } = this.#training;
+    const { losses } = this.#settings;
+    const tape = this.#tape;
+    tape.reset();
+    const seen = features.of(part, tape.arena);
+    const logits = predict(tape, vlm, batch, seen);
+    const label = { labels: tape.integers(batch.labels), scale: labelScale };
+    const teaching = teacher && losses.distillWeight !== 0
+      ? {
+        logits: teacher.of(part, tape.arena),
+        labels: tape.integers(batch.compared),
+        scale: compareScale,
+        gamma: this.#gamma ??= this.#measureGamma(teacher),
+      }
+      : undefined;
+    const values = putLosses(tape, logits, label, teaching, losses);
+    tape.backward();
+    return values;
+  }
+
+  #measureGamma(teacher: Teacher): number {
+    const { examples, order, engine } = this.#training;
+    const { schedule, gammaSteps, mask } = this.#settings;
+    const { arena } = this.#tape;
+    let total = 0, number = 0;
+    for (let step = 0; step < Math.min(schedule.steps, gammaSteps); step++) {
+      for (const part of this.#parts(order.at(step))) {
+        const mark = arena.mark();
+        const batch = batchOf(part.map((example) => examples.prompt(example)), mask);
+        const labels = this.#tape.integers(batch.labels);
+        const sure = labelConfidence(engine, arena, teacher.of(part, arena), labels);
+        total += sure.sum;
+        number += sure.count;
+        arena.release(mark);
+      }
+    }
+    return number > 0 ? total / number : 0.5;
+  }
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}
