@@ -6,7 +6,7 @@ import { float, int, ptr } from "../args";
 import { exp4 } from "../exp";
 import { madd, sumLanes } from "../lanes";
 import { writeRow } from "./forward";
-import { BLOCK, packColumns, packEights, packFour, rowBytes, SCORE_ROW, tileRowBytes } from "./pack";
+import { BLOCK, packColumns, packEights, packFour, rowBytes, SCORE_ROW, tileRowBytes, transposeScores } from "./pack";
 import { headIndex, partRows, seenBy, Sequence, sequenceAt } from "./rows";
 import { mix4Fused, scores4Fused } from "./tiles";
 
@@ -65,7 +65,8 @@ function queriesPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32)
 
   const keys = scratch, values = keys + <usize> BLOCK * bytes;
   const keyColumns = values + <usize> BLOCK * bytes;
-  const s = keyColumns + <usize> BLOCK * tileBytes, d = s + 4 * SCORE_ROW, ones = d + 4 * SCORE_ROW;
+  const s = keyColumns + <usize> BLOCK * tileBytes, d = s + 4 * SCORE_ROW;
+  const weights = d + 4 * SCORE_ROW, ones = weights + 4 * SCORE_ROW;
   const queries = ones + FACTORS, douts = queries + padded * bytes;
   const sums = douts + padded * bytes, norms = sums + padded * tileBytes, deltas = norms + (padded << 2);
 
@@ -101,7 +102,8 @@ function queriesPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32)
         const row = <usize> j * SCORE_ROW, state = <usize> (i + j) << 2;
         scoreGradient(s + row, d + row, seen, count, load<f32>(norms + state), load<f32>(deltas + state));
       }
-      mix4Fused(sums + <usize> i * tileBytes, d, keyColumns, ones, count, tiles);
+      transposeScores(weights, d, count);
+      mix4Fused(sums + <usize> i * tileBytes, weights, keyColumns, ones, count, tiles);
     }
   }
   for (let i = 0; i < rows; i++) {
@@ -151,7 +153,8 @@ function keysPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32): v
 
   const queries = scratch, douts = queries + block * bytes;
   const queryColumns = douts + block * bytes, doutColumns = queryColumns + block * tileBytes;
-  const s = doutColumns + block * tileBytes, d = s + 4 * SCORE_ROW, ones = d + 4 * SCORE_ROW;
+  const s = doutColumns + block * tileBytes, d = s + 4 * SCORE_ROW;
+  const weights = d + 4 * SCORE_ROW, ones = weights + 4 * SCORE_ROW;
   const norms = ones + FACTORS, deltas = norms + SCORE_ROW;
   const k4 = deltas + SCORE_ROW, v4 = k4 + padded * bytes;
   const dkSums = v4 + padded * bytes, dvSums = dkSums + padded * tileBytes;
@@ -194,8 +197,10 @@ function keysPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32): v
         keyGradient(s + row, d + row, min(from, here), here, norms, deltas);
       }
       const at = <usize> i * tileBytes;
-      mix4Fused(dvSums + at, s, doutColumns, ones, here, tiles);
-      mix4Fused(dkSums + at, d, queryColumns, ones, here, tiles);
+      transposeScores(weights, s, here);
+      mix4Fused(dvSums + at, weights, doutColumns, ones, here, tiles);
+      transposeScores(weights, d, here);
+      mix4Fused(dkSums + at, weights, queryColumns, ones, here, tiles);
     }
   }
   for (let i = 0; i < keys; i++) {

@@ -12,6 +12,7 @@ import {
   rowBytes,
   SCORE_ROW,
   tileRowBytes,
+  transposeScores,
 } from "./pack";
 import { headIndex, partRows, seenBy, Sequence, sequenceAt } from "./rows";
 import { LOWEST, softmaxFour, softmaxRow } from "./softmax";
@@ -42,7 +43,8 @@ function attendPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32):
   const tiles = (dim + 7) >> 3;
 
   const keys = scratch, values = keys + <usize> BLOCK * bytes;
-  const s = values + <usize> BLOCK * tileBytes, factors = s + 4 * SCORE_ROW;
+  const s = values + <usize> BLOCK * tileBytes, weights = s + 4 * SCORE_ROW;
+  const factors = weights + 4 * SCORE_ROW;
   const queries = factors + 64, sums = queries + <usize> padded * bytes;
   const maxima = sums + <usize> padded * tileBytes, totals = maxima + (<usize> padded << 2);
 
@@ -100,7 +102,8 @@ function attendPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32):
         totals + (<usize> row << 2),
         factors,
       );
-      mix4(sums + <usize> row * tileBytes, s, from, rowStep, tileStep, factors, count, tiles);
+      transposeScores(weights, s, count);
+      mix4(sums + <usize> row * tileBytes, weights, from, rowStep, tileStep, factors, count, tiles);
     }
     if (single) {
       const row = quads << 2, state = <usize> row << 2;

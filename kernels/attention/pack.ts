@@ -63,6 +63,11 @@ export function packFour(
   }
 }
 
+/** Four score rows of `count` keys as [key][4]. */
+export function transposeScores(to: usize, s: usize, count: i32): void {
+  packFour(to, 16, s, s + SCORE_ROW, s + 2 * SCORE_ROW, s + 3 * SCORE_ROW, count, 1);
+}
+
 /** `count` >= 1 rows, `stride` bytes apart, as transposed tiles of 8; rows missing in the last tile repeat the last row. */
 export function packEights(to: usize, from: usize, count: i32, stride: usize, dim: i32): void {
   const half = 16 * <usize> ((dim + 3) & ~3);

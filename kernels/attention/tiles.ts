@@ -1,6 +1,7 @@
 // The two products of attention, on packed operands. Every element is one chain over its summed index in ascending
 // order, so a row's bits do not depend on which rows share its tile.
-// Per step of the 4-row tiles: 6 loads (2 vectors, 4 splats) for 8 vector multiply-adds, 8 accumulators.
+// Deno's V8 checks the bounds of every load (4 instructions in all, the size of a shared memory read anew), so the
+// 4-row tiles take 3 loads and 4 lane splats for 8 vector multiply-adds into 8 accumulators, rather than 6 loads.
 import { madd } from "../lanes";
 import { COLUMN_TILE, SCORE_ROW } from "./pack";
 
@@ -12,49 +13,46 @@ function step(sum: v128, a: v128, b: v128, fused: bool): v128 {
 
 // @ts-ignore: decorator
 @inline
+function lane0(v: v128): v128 {
+  return i8x16.shuffle(v, v, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function lane1(v: v128): v128 {
+  return i8x16.shuffle(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+}
+
+// @ts-ignore: decorator
+@inline
+function lane2(v: v128): v128 {
+  return i8x16.shuffle(v, v, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
+}
+
+// @ts-ignore: decorator
+@inline
+function lane3(v: v128): v128 {
+  return i8x16.shuffle(v, v, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15);
+}
+
+// @ts-ignore: decorator
+@inline
 function dots(s: usize, a: usize, b: usize, bytes: usize, tiles: i32, fused: bool): void {
   const stop = a + 4 * bytes;
   for (; tiles > 0; tiles--) {
     let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00;
     let s20 = s00, s21 = s00, s30 = s00, s31 = s00;
-    for (let p = a; p < stop; p += 64) {
-      let k0 = v128.load(b), k1 = v128.load(b, 16);
-      let q = v128.load32_splat(p);
-      s00 = step(s00, q, k0, fused), s01 = step(s01, q, k1, fused);
-      q = v128.load32_splat(p, 4);
-      s10 = step(s10, q, k0, fused), s11 = step(s11, q, k1, fused);
-      q = v128.load32_splat(p, 8);
-      s20 = step(s20, q, k0, fused), s21 = step(s21, q, k1, fused);
-      q = v128.load32_splat(p, 12);
-      s30 = step(s30, q, k0, fused), s31 = step(s31, q, k1, fused);
-      k0 = v128.load(b, 32), k1 = v128.load(b, 48);
-      q = v128.load32_splat(p, 16);
-      s00 = step(s00, q, k0, fused), s01 = step(s01, q, k1, fused);
-      q = v128.load32_splat(p, 20);
-      s10 = step(s10, q, k0, fused), s11 = step(s11, q, k1, fused);
-      q = v128.load32_splat(p, 24);
-      s20 = step(s20, q, k0, fused), s21 = step(s21, q, k1, fused);
-      q = v128.load32_splat(p, 28);
-      s30 = step(s30, q, k0, fused), s31 = step(s31, q, k1, fused);
-      k0 = v128.load(b, 64), k1 = v128.load(b, 80);
-      q = v128.load32_splat(p, 32);
-      s00 = step(s00, q, k0, fused), s01 = step(s01, q, k1, fused);
-      q = v128.load32_splat(p, 36);
-      s10 = step(s10, q, k0, fused), s11 = step(s11, q, k1, fused);
-      q = v128.load32_splat(p, 40);
-      s20 = step(s20, q, k0, fused), s21 = step(s21, q, k1, fused);
-      q = v128.load32_splat(p, 44);
-      s30 = step(s30, q, k0, fused), s31 = step(s31, q, k1, fused);
-      k0 = v128.load(b, 96), k1 = v128.load(b, 112);
-      q = v128.load32_splat(p, 48);
-      s00 = step(s00, q, k0, fused), s01 = step(s01, q, k1, fused);
-      q = v128.load32_splat(p, 52);
-      s10 = step(s10, q, k0, fused), s11 = step(s11, q, k1, fused);
-      q = v128.load32_splat(p, 56);
-      s20 = step(s20, q, k0, fused), s21 = step(s21, q, k1, fused);
-      q = v128.load32_splat(p, 60);
-      s30 = step(s30, q, k0, fused), s31 = step(s31, q, k1, fused);
-      b += 128;
+    for (let p = a; p < stop; p += 16) {
+      const q = v128.load(p), k0 = v128.load(b), k1 = v128.load(b, 16);
+      let x = lane0(q);
+      s00 = step(s00, x, k0, fused), s01 = step(s01, x, k1, fused);
+      x = lane1(q);
+      s10 = step(s10, x, k0, fused), s11 = step(s11, x, k1, fused);
+      x = lane2(q);
+      s20 = step(s20, x, k0, fused), s21 = step(s21, x, k1, fused);
+      x = lane3(q);
+      s30 = step(s30, x, k0, fused), s31 = step(s31, x, k1, fused);
+      b += 32;
     }
     v128.store(s, s00), v128.store(s, s01, 16);
     v128.store(s, s10, SCORE_ROW), v128.store(s, s11, SCORE_ROW + 16);
@@ -77,7 +75,7 @@ function mix(
   tiles: i32,
   fused: bool,
 ): void {
-  const stop = weights + (<usize> count << 2);
+  const stop = weights + (<usize> count << 4);
   for (; tiles > 0; tiles--) {
     let f = v128.load32_splat(factors);
     let s00 = f32x4.mul(v128.load(sums), f), s01 = f32x4.mul(v128.load(sums, 16), f);
@@ -88,59 +86,16 @@ function mix(
     f = v128.load32_splat(factors, 12);
     let s30 = f32x4.mul(v128.load(sums, 96), f), s31 = f32x4.mul(v128.load(sums, 112), f);
     let r = rows;
-    let w = weights;
-    if (rowStep == 32) {
-      for (; w + 16 <= stop; w += 16) {
-        let v0: v128, v1: v128, p: v128;
-        v0 = v128.load(r, 0), v1 = v128.load(r, 16);
-        p = v128.load32_splat(w, 0);
-        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
-        p = v128.load32_splat(w, 1 * SCORE_ROW + 0);
-        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
-        p = v128.load32_splat(w, 2 * SCORE_ROW + 0);
-        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
-        p = v128.load32_splat(w, 3 * SCORE_ROW + 0);
-        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
-        v0 = v128.load(r, 32), v1 = v128.load(r, 48);
-        p = v128.load32_splat(w, 4);
-        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
-        p = v128.load32_splat(w, 1 * SCORE_ROW + 4);
-        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
-        p = v128.load32_splat(w, 2 * SCORE_ROW + 4);
-        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
-        p = v128.load32_splat(w, 3 * SCORE_ROW + 4);
-        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
-        v0 = v128.load(r, 64), v1 = v128.load(r, 80);
-        p = v128.load32_splat(w, 8);
-        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
-        p = v128.load32_splat(w, 1 * SCORE_ROW + 8);
-        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
-        p = v128.load32_splat(w, 2 * SCORE_ROW + 8);
-        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
-        p = v128.load32_splat(w, 3 * SCORE_ROW + 8);
-        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
-        v0 = v128.load(r, 96), v1 = v128.load(r, 112);
-        p = v128.load32_splat(w, 12);
-        s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
-        p = v128.load32_splat(w, 1 * SCORE_ROW + 12);
-        s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
-        p = v128.load32_splat(w, 2 * SCORE_ROW + 12);
-        s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
-        p = v128.load32_splat(w, 3 * SCORE_ROW + 12);
-        s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
-        r += 128;
-      }
-    }
-    for (; w < stop; w += 4) {
-      const v0 = v128.load(r), v1 = v128.load(r, 16);
-      let p = v128.load32_splat(w);
-      s00 = step(s00, p, v0, fused), s01 = step(s01, p, v1, fused);
-      p = v128.load32_splat(w, SCORE_ROW);
-      s10 = step(s10, p, v0, fused), s11 = step(s11, p, v1, fused);
-      p = v128.load32_splat(w, 2 * SCORE_ROW);
-      s20 = step(s20, p, v0, fused), s21 = step(s21, p, v1, fused);
-      p = v128.load32_splat(w, 3 * SCORE_ROW);
-      s30 = step(s30, p, v0, fused), s31 = step(s31, p, v1, fused);
+    for (let w = weights; w < stop; w += 16) {
+      const p = v128.load(w), v0 = v128.load(r), v1 = v128.load(r, 16);
+      let x = lane0(p);
+      s00 = step(s00, x, v0, fused), s01 = step(s01, x, v1, fused);
+      x = lane1(p);
+      s10 = step(s10, x, v0, fused), s11 = step(s11, x, v1, fused);
+      x = lane2(p);
+      s20 = step(s20, x, v0, fused), s21 = step(s21, x, v1, fused);
+      x = lane3(p);
+      s30 = step(s30, x, v0, fused), s31 = step(s31, x, v1, fused);
       r += rowStep;
     }
     v128.store(sums, s00), v128.store(sums, s01, 16);
@@ -163,7 +118,7 @@ export function scores4Fused(s: usize, a: usize, b: usize, bytes: usize, tiles: 
 }
 
 /**
- * sums[tile][4][8] = sums * factors[row] + weights[row][i] * rows[i][tile], i < count. Rows lie `rowStep` bytes apart,
+ * sums[tile][4][8] = sums * factors[row] + weights[i][row] * rows[i][tile], i < count. Rows lie `rowStep` bytes apart,
  * their column tiles `tileStep`.
  */
 export function mix4(
