@@ -66,31 +66,27 @@ export function hostConsole(): HostConsole {
     },
     close(code) {
       process.removeListener("SIGINT", onInterrupt);
-      lines.close();
       process.exitCode = code;
+      // A terminal's pending read would keep the process alive even when its stream is destroyed; what was written goes
+      // out first.
+      if (lines.opened()) stdout.write("", () => process.exit(code));
     },
   };
 }
 
-interface Input extends AsyncIterable<Uint8Array> {
-  destroy(): unknown;
-}
-
 /** Cuts a stream of bytes into lines. The stream is not touched before the first line is asked for. */
-function lineReader(open: () => Input): {
+function lineReader(open: () => AsyncIterable<Uint8Array>): {
   next(signal: AbortSignal): Promise<string | undefined>;
-  close(): void;
+  opened(): boolean;
 } {
   const decoder = new TextDecoder();
-  let input: Input | undefined;
   let chunks: AsyncIterator<Uint8Array> | undefined;
   let waiting: Promise<IteratorResult<Uint8Array>> | undefined;
   let text = "";
   let ended = false;
   return {
     async next(signal) {
-      input ??= open();
-      chunks ??= input[Symbol.asyncIterator]();
+      chunks ??= open()[Symbol.asyncIterator]();
       while (!ended && !text.includes("\n")) {
         // A read that a signal cut off is still under way: the next call waits for the same one.
         waiting ??= chunks.next();
@@ -107,7 +103,7 @@ function lineReader(open: () => Input): {
       text = text.slice(end + 1);
       return line.endsWith("\r") ? line.slice(0, -1) : line;
     },
-    close: () => void input?.destroy(),
+    opened: () => chunks !== undefined,
   };
 }
 

@@ -21,7 +21,7 @@ import { bytesText, table } from "./text.ts";
 import { engineOptions, type Verb } from "./verb.ts";
 
 const BITS = [4, 2];
-/** Every so manyth dev item is asked. */
+/** By default every so manyth dev item is asked. */
 const EVERY = 8;
 /** Questions shown with the models' answers. */
 const SHOWN = 6;
@@ -32,13 +32,22 @@ export const demo: Verb = {
   summary: "quantize and question the shipped pocket model (in a clone)",
   usage: "",
   positional: [0, 0],
-  flags: [...ENGINE_FLAGS],
+  flags: [
+    {
+      name: "every",
+      kind: "number",
+      value: "N",
+      help: `ask every Nth dev item (default ${EVERY})`,
+    },
+    ...ENGINE_FLAGS,
+  ],
   examples: [["lobit demo", "sizes, accuracy and answers at 16, 4 and 2 bits, in about a minute"]],
   async run({ args, console, say }) {
+    const every = args.integer("every", 1) ?? EVERY;
     const { model, data } = shippedFiles();
     const options = engineOptions(args);
     const { items } = await openEvalData(data);
-    const asked = items.filter((_, i) => i % EVERY === 0);
+    const asked = items.filter((_, i) => i % every === 0);
     const signal = console.interrupt();
     const work = { asked, options, console, signal };
     const folder = temporaryFolder();

@@ -2,11 +2,18 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toBf16 } from "../../src/base/half.ts";
 import { dequantize } from "../../src/formats/grid.ts";
 import { layoutOf, parseFormat, unpack } from "../../src/formats/mod.ts";
-import { goldenTensor, readGolden } from "../testing/goldens.ts";
+import { type GoldenTensor, goldenTensor, readGolden } from "../testing/goldens.ts";
 import { writeOriginalLayout } from "../testing/original_layout.ts";
 import { cli, MODEL, withFolder } from "./support.ts";
 
 const words = (path: string) => readGolden(path).tensors;
+
+/** As assertEquals, which takes seconds for millions of elements. */
+function assertSame(found: GoldenTensor, data: GoldenTensor["data"], name: string): void {
+  assertEquals(found.data.length, data.length, name);
+  const at = found.data.findIndex((value: number | bigint, i: number) => value !== data[i]);
+  assertEquals(at, -1, `${name} differs at ${at}`);
+}
 
 async function run(...args: string[]): Promise<void> {
   const { code, err } = await cli([...args, "--threads", "2"]);
@@ -29,35 +36,38 @@ Deno.test("An exported folder holds what the codes stand for, under the checkpoi
       weights: Record<string, { format: string; rows: number; columns: number }>;
     };
     assertEquals([...after.keys()].sort(), [...before.keys()].sort());
-    let compared = 0;
-    for (const [name, { dtype, shape, data }] of after) {
-      assertEquals([dtype, shape], [before.get(name)!.dtype, before.get(name)!.shape], name);
+    let linears = 0;
+    const formats = new Set<string>();
+    for (const [name, tensor] of after) {
+      assertEquals(
+        [tensor.dtype, tensor.shape],
+        [before.get(name)!.dtype, before.get(name)!.shape],
+        name,
+      );
       const weight = weights[name.replace(/\.weight$/, "")];
       if (!weight) {
-        assertEquals(data, before.get(name)!.data, name);
+        assertSame(tensor, before.get(name)!.data, name);
         continue;
       }
+      // The reference unpacking is slow: a quarter of the linears has every format and part.
+      if (linears++ % 4 !== 0 && formats.has(weight.format)) continue;
       const blob = goldenTensor(packed, name).data as Uint8Array;
       const layout = layoutOf(parseFormat(weight.format), weight.rows, weight.columns);
       const { grid, codes } = unpack(layout, blob);
-      assertEquals(data, Uint16Array.from(dequantize(grid, codes), toBf16), name);
-      compared++;
+      assertSame(tensor, Uint16Array.from(dequantize(grid, codes), toBf16), name);
+      formats.add(weight.format);
     }
-    assertEquals(compared, Object.keys(weights).length);
-    assert(compared > 90);
+    assertEquals(linears, Object.keys(weights).length);
+    assertEquals([...formats].sort(), ["s4g32", "s8g64", "w2g16q16"]);
     for (const name of ["config.json", "tokenizer.json", "chat_template.jinja"]) {
       assertEquals(
         await Deno.readTextFile(`${out}/${name}`),
         await Deno.readTextFile(`${MODEL}/${name}`),
       );
     }
-    // Quantized weights are on the grid already, up to bf16: the exported folder is a model again.
-    const answers = await Promise.all(
-      [[out], [file, "--activations", "f32"]].map((from) =>
-        cli(["run", ...from, "What color is a ripe banana?", "--json", "--threads", "1"])
-      ),
-    );
-    assertEquals(answers.map(({ code }) => code), [0, 0]);
+    const question = "What color is a ripe banana?";
+    const { code, err } = await cli(["run", out, question, "--threads", "1"]);
+    assertEquals([code, err], [0, ""], "the exported folder is a model again");
   });
 });
 
@@ -76,7 +86,10 @@ Deno.test("A model of the original layout is exported under the original names, 
       words(`${folder}/${name}/model.safetensors`)
     );
     assertEquals([...found!.keys()].sort(), [...expected!.keys()].sort());
-    for (const [name, tensor] of expected!) assertEquals(found!.get(name), tensor, name);
+    for (const [name, { shape, data }] of expected!) {
+      assertEquals(found!.get(name)!.shape, shape, name);
+      assertSame(found!.get(name)!, data, name);
+    }
     assert(found!.has("vision_model.encoder.layers.0.attn.qkv.weight"));
     assertEquals((await cli(["inspect", `${folder}/b`])).code, 0);
   });

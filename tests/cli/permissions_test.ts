@@ -62,13 +62,24 @@ Deno.test("Reading one folder is enough to run and evaluate, and writing one fil
 Deno.test("Help needs no permission, and a reader that stops early is no error", async () => {
   const help = await spawn([], ["help"]);
   assertEquals([help.code, help.err], [0, ""]);
-  const child = start(["--allow-read"], ["inspect", MODEL, "--tensors", "--tensors"]);
+  const child = start(["--allow-read"], ["inspect", MODEL, "--tensors"]);
   await child.stdout.cancel();
-  const { code, stderr } = await child.output().catch(async () => ({
-    code: (await child.status).code,
-    stderr: new Uint8Array(),
-  }));
-  assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
+  const [{ code }, err] = await Promise.all([child.status, new Response(child.stderr).text()]);
+  assertEquals([code, err], [0, ""]);
+});
+
+Deno.test("The demo needs no temporary folder, and measures three models on the same questions", async () => {
+  const { code, out, err } = await spawn(["--allow-read"], ["demo", "--every", "100", "--json"]);
+  assertEquals(code, 0, err);
+  const { items, models } = JSON.parse(out) as {
+    items: number;
+    models: { name: string; bytes: number; bitsPerWeight: number; categories: object }[];
+  };
+  assertEquals(items, 16);
+  assertEquals(models.map(({ name }) => name), ["16 bits", "4 bits", "2 bits"]);
+  assertEquals(models.map(({ bitsPerWeight }) => Math.floor(bitsPerWeight)), [16, 4, 3]);
+  assert(models[0]!.bytes > 3 * models[1]!.bytes && models[1]!.bytes > models[2]!.bytes);
+  assert(models.every(({ categories }) => Object.keys(categories).length === 8));
 });
 
 /** Starts quantizing and waits until the plan is printed: then the work is under way. */
