@@ -3,10 +3,10 @@
 // packs its share of both operands into scratch, then sweeps register tiles: a sliver of b stays in the first-level
 // cache while the slivers of a pass by. DEPTH alone decides the order of the sums, so blocks never change a result.
 import { int, ptr } from "./args";
-import { packColumns, packRows } from "./pack";
+import { packColumns, packColumnsWide, packRows, packRowsWide, WIDE_COLUMNS, WIDE_ROWS } from "./pack";
 import { TILE_COLUMNS, TILE_ROWS, tileExact, tileFused } from "./tile";
 
-/** Steps of the sum per packed block: 6 KiB of a and 8 KiB of b per register tile. */
+/** Steps of the sum per packed block: 5 KiB of a and 8 KiB of b per register tile. */
 const DEPTH: i32 = 256;
 
 // A tile at the edge is computed whole in scratch; only the part inside out is copied.
@@ -34,7 +34,7 @@ function addBias(out: usize, outStride: usize, bias: usize, rows: i32, columns: 
 
 // ints: out, a, b, m, n, k, aRow, aCol, bRow, bCol (strides in elements), bf16, bias, accumulate, exact, rows, columns
 // (of a block), blocks of rows.
-// scratch: 64 zero bytes, a 6x8 edge tile, packed b, packed a.
+// scratch: 64 zero bytes, a 5x8 edge tile, packed b, packed a.
 export function gemm(begin: i32, end: i32, scratch: usize): void {
   const m = int(3), n = int(4), k = int(5);
   const bf16 = int(10) != 0, bias = ptr(11), accumulate = int(12) != 0, exact = int(13) != 0;
@@ -58,15 +58,29 @@ export function gemm(begin: i32, end: i32, scratch: usize): void {
     let p0 = 0;
     do {
       const depth = min(DEPTH, k - p0);
-      const sliverA = <usize> depth * 24, sliverB = <usize> depth * 32;
+      const sliverA = <usize> depth * 20, sliverB = <usize> depth * 32;
       let to = packedA;
-      for (let i = i0; i < iEnd; i += TILE_ROWS) {
+      let i = i0;
+      if (aRow == 4) {
+        for (; i + WIDE_ROWS <= iEnd; i += WIDE_ROWS) {
+          packRowsWide(to, sliverA, ptr(1) + <usize> i * aRow + <usize> p0 * aCol, depth, aCol);
+          to += 4 * sliverA;
+        }
+      }
+      for (; i < iEnd; i += TILE_ROWS) {
         const from = ptr(1) + <usize> i * aRow + <usize> p0 * aCol;
         packRows(to, from, min(TILE_ROWS, iEnd - i), depth, aRow, aCol);
         to += sliverA;
       }
       to = packedB;
-      for (let j = j0; j < jEnd; j += TILE_COLUMNS) {
+      let j = j0;
+      if (bCol == <usize> 1 << bShift) {
+        for (; j + WIDE_COLUMNS <= jEnd; j += WIDE_COLUMNS) {
+          packColumnsWide(to, sliverB, ptr(2) + <usize> p0 * bRow + <usize> j * bCol, depth, bRow, bf16);
+          to += 4 * sliverB;
+        }
+      }
+      for (; j < jEnd; j += TILE_COLUMNS) {
         const from = ptr(2) + <usize> p0 * bRow + <usize> j * bCol;
         packColumns(to, from, min(TILE_COLUMNS, jEnd - j), depth, bCol, bRow, bf16);
         to += sliverB;

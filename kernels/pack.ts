@@ -1,4 +1,4 @@
-// Packs operands of dense products into slivers: W consecutive rows (of a, W = 6) or columns (of b, W = 8) side by side,
+// Packs operands of dense products into slivers: W consecutive rows (of a, W = 5) or columns (of b, W = 8) side by side,
 // sliver[p * W + i] = source(i, p), so that the register tile reads both operands in order. bf16 is widened here, and
 // what lies outside the matrix becomes 0. Strides are in bytes; `along` steps i, `deep` steps p.
 
@@ -65,44 +65,86 @@ function packFour(out: usize, step: usize, source: usize, depth: i32, along: usi
   }
 }
 
-// Two f32 lines, each contiguous along p, into 8 bytes per step of a.
-function packTwo(out: usize, source: usize, depth: i32, along: usize): void {
-  let s0 = source, s1 = source + along;
+// One f32 line, contiguous along p, into the fifth place of each step of a.
+function packFifth(out: usize, source: usize, depth: i32): void {
   let p = 0;
   for (; p + 4 <= depth; p += 4) {
-    const a = v128.load(s0), b = v128.load(s1);
-    const low = v128.shuffle<i32>(a, b, 0, 4, 1, 5), high = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
-    v128.store64_lane(out, low, 0);
-    v128.store64_lane(out, low, 1, 24);
-    v128.store64_lane(out, high, 0, 48);
-    v128.store64_lane(out, high, 1, 72);
-    out += 96;
-    s0 += 16;
-    s1 += 16;
+    const v = v128.load(source);
+    v128.store32_lane(out, v, 0);
+    v128.store32_lane(out, v, 1, 20);
+    v128.store32_lane(out, v, 2, 40);
+    v128.store32_lane(out, v, 3, 60);
+    out += 80;
+    source += 16;
   }
   for (; p < depth; p++) {
-    store<f32>(out, load<f32>(s0));
-    store<f32>(out, load<f32>(s1), 4);
-    out += 24;
-    s0 += 4;
-    s1 += 4;
+    store<f32>(out, load<f32>(source));
+    out += 20;
+    source += 4;
   }
 }
 
-/** One sliver of a: 6 rows of which `valid` exist. */
+/** Rows (of a) and columns (of b) that packRowsWide and packColumnsWide take at once: four slivers. */
+export const WIDE_ROWS: i32 = 20;
+export const WIDE_COLUMNS: i32 = 32;
+
+/**
+ * Four slivers of a whose rows lie next to each other in memory: whole cache lines of the source are used while they
+ * are there, which matters where the distance of steps is a multiple of the page size and lines compete for one set.
+ */
+export function packRowsWide(out: usize, sliver: usize, source: usize, depth: i32, deep: usize): void {
+  for (let p = 0; p < depth; p++) {
+    let to = out, from = source;
+    for (let i = 0; i < 4; i++) {
+      v128.store(to, v128.load(from));
+      store<f32>(to, load<f32>(from, 16), 16);
+      to += sliver;
+      from += 20;
+    }
+    source += deep;
+    out += 20;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function packColumnsWideOf(out: usize, sliver: usize, source: usize, depth: i32, deep: usize, bf16: bool): void {
+  const size: usize = bf16 ? 2 : 4;
+  for (let p = 0; p < depth; p++) {
+    let to = out, from = source;
+    for (let i = 0; i < 4; i++) {
+      v128.store(to, four(from, bf16));
+      v128.store(to, four(from + 4 * size, bf16), 16);
+      to += sliver;
+      from += 8 * size;
+    }
+    source += deep;
+    out += 32;
+  }
+}
+
+/** Four slivers of b whose columns lie next to each other in memory. */
+export function packColumnsWide(
+  out: usize, sliver: usize, source: usize, depth: i32, deep: usize, bf16: bool,
+): void {
+  if (bf16) packColumnsWideOf(out, sliver, source, depth, deep, true);
+  else packColumnsWideOf(out, sliver, source, depth, deep, false);
+}
+
+/** One sliver of a: 5 rows of which `valid` exist. */
 export function packRows(out: usize, source: usize, valid: i32, depth: i32, along: usize, deep: usize): void {
-  if (valid == 6 && deep == 4) {
-    packFour(out, 24, source, depth, along, false);
-    packTwo(out + 16, source + 4 * along, depth, along);
-  } else if (valid == 6 && along == 4) {
+  if (valid == 5 && deep == 4) {
+    packFour(out, 20, source, depth, along, false);
+    packFifth(out + 16, source + 4 * along, depth);
+  } else if (valid == 5 && along == 4) {
     for (let p = 0; p < depth; p++) {
       v128.store(out, v128.load(source));
-      v128.store64_lane(out, v128.load64_zero(source, 16), 0, 16);
+      store<f32>(out, load<f32>(source, 16), 16);
       source += deep;
-      out += 24;
+      out += 20;
     }
   } else {
-    packAny(out, source, 6, valid, depth, along, deep, false);
+    packAny(out, source, 5, valid, depth, along, deep, false);
   }
 }
 

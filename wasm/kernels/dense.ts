@@ -36,10 +36,10 @@ export interface Gemm {
 }
 
 /** The register tile of kernels/tile.ts. */
-const TILE_ROWS = 6;
+const TILE_ROWS = 5;
 const TILE_COLUMNS = 8;
 /** Largest block: 256 steps of both packed operands and the edge tile fit the 1 MiB of scratch. */
-const MOST_ROWS = 342;
+const MOST_ROWS = 340;
 const MOST_COLUMNS = 512;
 /** Up to here reading B in place beats packing it. */
 const FEW = 3;
