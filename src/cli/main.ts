@@ -22,7 +22,7 @@ const INTERRUPTED = 130;
 
 /** Runs the command line; never throws. Returns the exit code. */
 export async function main(args: readonly string[], console: Console): Promise<number> {
-  const json = asksForJson(args);
+  const json = asksFor(args, "--json");
   try {
     const value = await dispatch(args, console, json);
     if (json) console.out(`${JSON.stringify(value)}\n`);
@@ -32,10 +32,10 @@ export async function main(args: readonly string[], console: Console): Promise<n
   }
 }
 
-/** Known before the flags are parsed, so that wrong usage, too, is answered in JSON. */
-function asksForJson(args: readonly string[]): boolean {
+/** Whether a switch is there before the flags are parsed: wrong usage, too, is answered in JSON, and help always. */
+function asksFor(args: readonly string[], ...flags: string[]): boolean {
   const end = args.indexOf("--");
-  return args.slice(0, end < 0 ? args.length : end).includes("--json");
+  return args.slice(0, end < 0 ? args.length : end).some((arg) => flags.includes(arg));
 }
 
 /** Runs a verb or prints help; the result is what `--json` prints. */
@@ -62,7 +62,7 @@ async function dispatch(
   }
   const verb = findVerb(asked ? topic! : first);
   // Help answers even if other arguments are missing or wrong.
-  if (asked || rest.includes("--help") || rest.includes("-h")) {
+  if (asked || asksFor(rest, "--help", "-h")) {
     say(verbHelp(verb));
     return helpJson(verb);
   }
@@ -101,6 +101,13 @@ function report(error: unknown, console: Console, json: boolean): number {
     if (json) console.out(`${JSON.stringify({ error: describe(error.code, error.message) })}\n`);
     console.err(`lobit: ${error.message}\n`);
     return error.code === "bad-request" ? USAGE : error.code === "aborted" ? INTERRUPTED : FAILED;
+  }
+  if (
+    error instanceof RangeError && /allocation|invalid (typed )?array length/i.test(error.message)
+  ) {
+    const memory =
+      "The machine has too little memory for this; close other programs or use a smaller model.";
+    return report(new LobitError("no-memory", memory, { cause: error }), console, json);
   }
   const stack = error instanceof Error ? error.stack ?? String(error) : String(error);
   if (json) console.out(`${JSON.stringify({ error: describe("internal", String(error)) })}\n`);

@@ -54,8 +54,8 @@ export function folderAside(path: string): AsideFolder {
   };
 }
 
-/** As `kindOf`; what may not be looked at counts as absent, since making it fails if it is there. */
-function kindIfAllowed(path: string): ReturnType<typeof kindOf> {
+/** As `kindOf`, but what Deno may not look at counts as absent: making it fails if it is there. */
+export function kindIfAllowed(path: string): ReturnType<typeof kindOf> {
   try {
     return kindOf(path);
   } catch (error) {

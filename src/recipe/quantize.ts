@@ -1,8 +1,8 @@
 // A model folder in, a packed file out: opens, plans, loads, runs the recipe and writes.
 import { badRequest, throwIfAborted } from "../base/errors.ts";
 import type { ByteSink } from "../io/bytes.ts";
-import { type AsideFile, folderOf, kindOf, writeAside } from "../io/host.ts";
-import { isSameFile } from "../io/host_folder.ts";
+import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
+import { isSameFile, kindIfAllowed } from "../io/host_folder.ts";
 import { type OpenModel, openModel } from "../models/open.ts";
 import { writePacked } from "../models/packed_file.ts";
 import { Engine, type EngineOptions } from "../../wasm/mod.ts";
@@ -128,7 +128,9 @@ function checkOutput(open: OpenModel, out: string): void {
   if (isSameFile(out, open.name)) {
     throw badRequest(`${out} is the model itself; give the packed file another name.`);
   }
-  if (open.kind === "folder" && isSameFile(folderOf(out), open.name) && exists(out)) {
+  const kind = kindIfAllowed(out);
+  if (kind === "folder") throw badRequest(`${out} is a folder; name a file in it.`);
+  if (open.kind === "folder" && isSameFile(folderOf(out), open.name) && kind !== "none") {
     throw badRequest(
       `${out} exists in the model's own folder; write the packed file under a new name or elsewhere.`,
     );
@@ -136,8 +138,4 @@ function checkOutput(open: OpenModel, out: string): void {
   // An older file at this path stays as it is until the new one is complete.
   const probe: AsideFile = writeAside(out);
   probe.abort();
-}
-
-function exists(path: string): boolean {
-  return kindOf(path) !== "none";
 }

@@ -43,7 +43,7 @@ Deno.test("Bad outputs are found before any work, and a stopped run leaves no fi
     let started = false;
     const onProgress = () => void (started = true);
     const to = (out: string) => quantize(MODEL, out, { threads: 1, onProgress });
-    for (const out of [`${folder}/no/such/folder/x.lobit`, MODEL]) {
+    for (const out of [`${folder}/no/such/folder/x.lobit`, folder, MODEL]) {
       await assertRejects(() => to(out), LobitError);
     }
     assertEquals(started, false);
