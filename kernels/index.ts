@@ -59,6 +59,7 @@ import {
 } from "./rows";
 import { cross_entropy, kl_both, label_confidence } from "./losses";
 import { adamw, sign_sgd } from "./optimise";
+import { fake_grid, fake_mask, fake_see } from "./fake_quant";
 
 
 const SPINS: i32 = 20000;
@@ -193,6 +194,15 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.AdamW:
       adamw(begin, end);
+      break;
+    case Op.FakeGrid:
+      fake_grid(begin, end);
+      break;
+    case Op.FakeSee:
+      fake_see(begin, end);
+      break;
+    case Op.FakeMask:
+      fake_mask(begin, end);
       break;
     case Op.SignSgd:
       sign_sgd(begin, end);

@@ -88,4 +88,7 @@ export enum Op {
   KlBoth,
   AdamW,
   SignSgd,
+  FakeGrid,
+  FakeSee,
+  FakeMask,
 }

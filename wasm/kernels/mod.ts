@@ -13,3 +13,4 @@ export * from "./losses.ts";
 export * from "./optimise.ts";
 export * from "./rope.ts";
 export * from "./rows.ts";
+export * from "./fake_quant.ts";
