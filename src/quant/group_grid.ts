@@ -144,6 +144,7 @@ class GroupSearch {
   readonly #largest: number;
   readonly #importance: Float64Array;
   readonly #values: Float64Array;
+  readonly #levels: Float64Array;
   readonly #found = { error: 0, zero: 0 };
   #low = 0;
   #high = 0;
@@ -154,6 +155,7 @@ class GroupSearch {
     this.#largest = largest;
     this.#importance = importance;
     this.#values = new Float64Array(importance.length);
+    this.#levels = new Float64Array(importance.length);
   }
 
   load(values: ArrayLike<number>, at: number): void {
@@ -195,14 +197,20 @@ class GroupSearch {
     const centre = roundCode(middle, largest);
     const from = Math.max(0, centre - 1);
     const to = Math.min(largest, centre + 1);
+    const inverse = 1 / scale;
+    const levels = this.#levels;
+    for (let j = 0; j < levels.length; j++) levels[j] = roundEven(this.#values[j]! * inverse);
     this.#found.error = Infinity;
     for (let zero = from; zero <= to; zero++) {
+      const [bottom, top] = [-zero, largest - zero];
       let error = 0;
       let cross = 0;
       let square = 0;
-      for (let j = 0; j < this.#values.length; j++) {
+      for (let j = 0; j < levels.length; j++) {
         const value = this.#values[j]!;
-        const level = roundCode(value / scale + zero, largest) - zero;
+        let level = levels[j]!;
+        if (level < bottom) level = bottom;
+        else if (level > top) level = top;
         const weight = this.#importance[j]!;
         const miss = value - scale * level;
         error += weight * miss * miss;

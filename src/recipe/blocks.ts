@@ -1,22 +1,25 @@
 // Quantizes a part block by block. Two streams run through it: the teacher's, whose block outputs are the targets, and
 // the student's, which comes out of what has been quantized already. Inside a block the linears that read the same input
 // are taken together, in the order in which they run, so that later ones see what earlier ones have become.
-import { badRequest, throwIfAborted } from "../base/errors.ts";
+import { badRequest, LobitError, throwIfAborted } from "../base/errors.ts";
 import { Random } from "../base/random.ts";
 import type { Format } from "../formats/format.ts";
 import { dequantize } from "../formats/grid.ts";
+import type { Coded } from "../formats/pack.ts";
 import type { Linear } from "../formats/weight.ts";
 import type { Block, Part } from "../models/vlm.ts";
 import type { Infer } from "../ops/infer.ts";
+import type { Ops } from "../ops/ops.ts";
 import { equalizePair } from "../quant/equalize.ts";
 import { Moments, timesSquare } from "../quant/hessian.ts";
-import type { MethodPlan } from "../quant/methods.ts";
+import { learnBlock } from "../quant/learn_block.ts";
+import { DEFAULT_STEPS, type MethodPlan } from "../quant/methods.ts";
 import { Observer } from "../quant/observe.ts";
 import { packCoded } from "../quant/pack_linear.ts";
 import { refit } from "../quant/refit.ts";
 import { roundToNearest } from "../quant/round.ts";
 import { TwoWeights } from "../quant/two_weights.ts";
-import { rows, type Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { copyIn, copyOut, type Feed, type States } from "./feed.ts";
 
 /** What to do. */
@@ -35,12 +38,16 @@ export interface BlockWork {
   readonly student: States;
   /** How. */
   readonly method: MethodPlan;
-  /** Share of each chunk's tokens that is looked at, drawn by `seed`; default 1. */
-  readonly share?: number | undefined;
+  /** Tokens per linear whose inputs are looked at, drawn by `seed`; default 16 per column and at least 8192. */
+  readonly tokens?: number | undefined;
   /** Default 0. */
   readonly seed?: number | undefined;
   /** λ of the fit to the teacher, as a share of H's mean diagonal. */
   readonly ridge?: number | undefined;
+  /** Gradient steps per block, for methods that learn. */
+  readonly steps?: number | undefined;
+  /** Called after every gradient step with the loss of its chunk. */
+  readonly onStep?: ((block: string, step: number, loss: number) => void) | undefined;
   /** Stops the work: the part stays as it was from the block at work on. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every linear. */
@@ -115,13 +122,15 @@ async function quantizeBlock(
   const rounded = two.take();
   let errorMethod = NaN;
   try {
+    const found = new Map<Linear, Found>();
     for (const group of groups) {
-      await quantizeGroup(work, block, group, two);
+      await quantizeGroup(work, block, group, two, found);
     }
+    if (method.learn) await learn(work, block, targets, two, found);
     two.show("student");
-    const found = student.map((states, c) => runBlock(work, block, states, c));
-    errorMethod = relativeError(found, targets);
-    if (errorMethod <= errorRounded) outputs = found;
+    const ours = student.map((states, c) => runBlock(work, block, states, c));
+    errorMethod = relativeError(ours, targets);
+    if (errorMethod <= errorRounded) outputs = ours;
   } catch (error) {
     two.drop(rounded);
     throw error;
@@ -136,12 +145,50 @@ async function quantizeBlock(
   return { block: block.name, errorRounded, errorMethod, fellBack, notEqualized };
 }
 
+/** What a method made of a linear, and of which weights. */
+interface Found {
+  readonly coded: Coded;
+  readonly weights: Float32Array;
+}
+
+/** Learns on from what was found, on the whole block. */
+async function learn(
+  work: BlockWork,
+  block: Block,
+  targets: States,
+  two: TwoWeights,
+  found: ReadonlyMap<Linear, Found>,
+): Promise<void> {
+  const { ops, feed, student, seed = 0, signal, steps = DEFAULT_STEPS } = work;
+  const { engine } = ops;
+  const roundings = new Map(
+    [...found].map(([linear, { coded, weights }]) => [
+      linear,
+      work.method.learn!(coded, weights, steps),
+    ]),
+  );
+  two.show("student");
+  const { coded } = await learnBlock(
+    engine,
+    roundings,
+    {
+      inputs: student,
+      targets,
+      dim: feed.dim,
+      run: (ops, x, chunk) => block.run(ops, x, feed.context(ops, chunk)),
+    },
+    { steps, seed, signal, onStep: (step, loss) => work.onStep?.(block.name, step, loss) },
+  );
+  for (const [linear, codes] of coded) two.set(linear, packCoded(engine.memory, linear, codes));
+}
+
 /** Quantizes linears that read the same input. */
 async function quantizeGroup(
   work: BlockWork,
   block: Block,
   group: readonly Linear[],
   two: TwoWeights,
+  found: Map<Linear, Found>,
 ): Promise<void> {
   const { ops, method, signal, ridge = 0.01 } = work;
   const { engine } = ops;
@@ -165,6 +212,7 @@ async function quantizeGroup(
       }
       const task = { engine, weights: wanted, rows: linear.rows, columns, hessian, signal };
       const coded = method.quantize({ ...task, format: work.formats.get(linear.name)! });
+      found.set(linear, { coded, weights: wanted });
       let shifted: Float32Array | undefined;
       if (centre) {
         const seen = dequantize(coded.grid, coded.codes);
@@ -196,31 +244,51 @@ function watch(
   own: Moments,
   cross: Moments | undefined,
 ): void {
-  const { ops, feed, share = 1, seed = 0 } = work;
+  const { ops, feed, student, seed = 0 } = work;
   const random = new Random(seed);
-  work.student.forEach((states, chunk) => {
+  const { tokens = Math.max(8192, 16 * linear.columns) } = work;
+  const all = student.reduce((sum, { length }) => sum + length / feed.dim, 0);
+  student.forEach((states, chunk) => {
     throwIfAborted(work.signal);
     const total = states.length / feed.dim;
-    const picked = share < 1
-      ? random.shuffle(Array.from({ length: total }, (_, i) => i))
-        .slice(0, Math.max(1, Math.round(total * share))).sort((a, b) => a - b)
-      : undefined;
+    const count = Math.ceil(total * Math.min(1, tokens / all));
+    const rows = random.shuffle(Array.from({ length: total }, (_, i) => i)).slice(0, count);
     ops.pass(() => {
-      const at = picked && ops.integers(picked);
+      const at = ops.integers(rows.sort((a, b) => a - b));
       const inputOf = (which: "teacher" | "student", from: Float32Array): Tensor => {
-        let seen: Tensor | undefined;
-        const observer = new Observer(ops, (candidate, input) => {
-          if (candidate === linear) seen = input;
-        });
         two.show(which);
-        block.run(observer, copyIn(ops, from, feed.dim), feed.context(observer, chunk));
-        return at && rows(seen!) === total ? ops.takeRows(seen!, at) : seen!;
+        const seen = inputTo(
+          linear,
+          ops,
+          (observer) =>
+            block.run(observer, copyIn(ops, from, feed.dim), feed.context(observer, chunk)),
+        );
+        return count < total ? ops.takeRows(seen, at) : seen;
       };
       const input = inputOf("student", states);
       own.add(input);
       cross?.add(inputOf("teacher", work.teacher[chunk]!), input);
     });
   });
+}
+
+/** Runs up to a linear and returns what it reads. */
+function inputTo(linear: Linear, ops: Infer, run: (observer: Ops) => void): Tensor {
+  // Thrown, because nothing that comes after the linear is of interest and a block cannot be left in another way.
+  const arrived = Symbol();
+  let input: Tensor | undefined;
+  const observer = new Observer(ops, (candidate, x) => {
+    if (candidate !== linear) return;
+    input = x;
+    throw arrived;
+  });
+  try {
+    run(observer);
+  } catch (reason) {
+    if (reason !== arrived) throw reason;
+  }
+  if (!input) throw new LobitError("internal", `${linear.name} does not run in its block.`);
+  return input;
 }
 
 /** Linears that read the same input, in the order in which they run. */

@@ -40,6 +40,8 @@ export interface Stage {
   readonly rules: readonly Rule[];
   /** Calibrated methods: scales channels before, where the model declares how. AWQ always does. */
   readonly equalize?: boolean;
+  /** Methods that learn: gradient steps per block. */
+  readonly steps?: number;
 }
 
 /** Stages in order. */

@@ -34,8 +34,8 @@ export interface Calibration {
   readonly engine: Engine;
   /** Conversations with pictures; see calibrationRequests. */
   readonly requests: readonly Request[];
-  /** Share of the tokens that is looked at; default 1. */
-  readonly share?: number | undefined;
+  /** Tokens per linear whose inputs are looked at; default 16 per column and at least 8192. */
+  readonly tokens?: number | undefined;
   /** Draws the tokens; default 0. */
   readonly seed?: number | undefined;
 }
@@ -141,7 +141,7 @@ function calibratedStages(vlm: Vlm, plan: Plan, options: RunOptions): Calibrated
       `The recipe "${plan.recipe.name}" needs calibration data: give conversations with pictures (--data FILE.jsonl).`,
     );
   }
-  const { engine, requests, share, seed } = calibration;
+  const { engine, requests, tokens, seed } = calibration;
   const ops = new Infer(engine);
   const sees = requests.some(({ images }) => images.length > 0);
   const feed = { vision: visionFeed(vlm, requests), language: languageFeed(vlm, requests) };
@@ -170,8 +170,9 @@ function calibratedStages(vlm: Vlm, plan: Plan, options: RunOptions): Calibrated
         teacher: first[part.name]!,
         student,
         method: { ...plan, equalize: plan.equalize || (stage.equalize ?? false) },
-        share,
+        tokens,
         seed,
+        steps: stage.steps,
         signal,
         onLinear: (_, linear) => onLinear(linear),
       });
