@@ -2,13 +2,10 @@
 // on (or, to reproduce SPEED-Q's training, on the released one), and the gradient passes straight through the rounding
 // wherever the weight lies inside its group's range, s (0 - z) <= w <= s (2^bits - 1 - z).
 import { badRequest } from "../base/errors.ts";
-import { type BilevelFormat, type Format, formatName, largestCode } from "../formats/format.ts";
-import { gridFrom, rangeOf, scalesOf } from "../formats/grid.ts";
-import { referenceGrid } from "../formats/grid_reference.ts";
-import { roundCode } from "../formats/rounding.ts";
+import { type BilevelFormat, checkFormat, type Format, formatName } from "../formats/format.ts";
 import type { FakeQuantWeight, Linear } from "../formats/weight.ts";
-import { floats, freeTensor, heapTensor, type Tensor } from "../tensor/tensor.ts";
-import type { Engine } from "../../wasm/mod.ts";
+import { freeTensor, heapTensor, type Tensor } from "../tensor/tensor.ts";
+import { type Engine, kernels } from "../../wasm/mod.ts";
 import { floatCopy } from "./trainable.ts";
 
 /** Which grid the weight is seen on, and where its gradient passes. */
@@ -18,8 +15,6 @@ export interface FakeQuantOptions {
   /** Steps by which the range within which the gradient passes is wider on both sides; 0 as released, or 0.5. */
   readonly slack?: number;
 }
-
-const { fround } = Math;
 
 /** A linear in training. */
 export class FakeQuant {
@@ -48,6 +43,7 @@ export class FakeQuant {
         `${linear.name}: training takes bilevel formats, not ${formatName(format)}.`,
       );
     }
+    checkFormat(format, rows, columns);
     const { memory } = engine;
     this.#engine = engine;
     this.#format = format;
@@ -65,50 +61,19 @@ export class FakeQuant {
 
   /** Brings what products see up to date with the latent weight; scales and zero codes too, or as they were. */
   see(refreshScales = true): void {
-    const { memory } = this.#engine;
-    const { latent, seen } = this.weight;
-    if (refreshScales) this.#refresh();
-    const [w, out] = [floats(memory, latent), floats(memory, seen)];
-    const [scales, zeros] = [floats(memory, this.#scales), floats(memory, this.#zeros)];
-    const largest = largestCode(this.#format);
-    for (let g = 0, at = 0; g < scales.length; g++) {
-      const scale = scales[g]!, zero = zeros[g]!;
-      for (const end = at + this.#format.group; at < end; at++) {
-        out[at] = scale * (roundCode(fround(fround(w[at]! / scale) + zero), largest) - zero);
-      }
-    }
-  }
-
-  #refresh(): void {
-    const { memory } = this.#engine;
-    const { rows, columns } = this.linear;
-    const weights = floats(memory, this.weight.latent);
-    if (this.#form === "reference") {
-      const { scale, zeroCodes } = referenceGrid(this.#format, rows, columns, weights);
-      floats(memory, this.#scales).set(scale);
-      floats(memory, this.#zeros).set(zeroCodes);
-      return;
-    }
-    const range = rangeOf(rows, columns, this.#format.group, weights);
-    const grid = gridFrom(this.#format, rows, columns, range);
-    floats(memory, this.#scales).set(scalesOf(grid));
-    floats(memory, this.#zeros).set(grid.zeroCodes!);
+    if (refreshScales) kernels.fakeQuantGrid(this.#engine, this.#operand, this.#form);
+    kernels.fakeQuantSee(this.#engine, this.weight.seen.ptr, this.#operand);
   }
 
   /** Turns the gradient of what was seen, summed over a whole step, into that of the latent weight, in place. */
   mask(gradient: Tensor): void {
-    const { memory } = this.#engine;
-    const [w, g] = [floats(memory, this.weight.latent), floats(memory, gradient)];
-    const [scales, zeros] = [floats(memory, this.#scales), floats(memory, this.#zeros)];
-    const largest = largestCode(this.#format);
-    for (let i = 0, at = 0; i < scales.length; i++) {
-      const scale = scales[i]!, zero = zeros[i]!;
-      const low = fround(-scale * (zero + this.#slack));
-      const high = fround(scale * (largest - zero + this.#slack));
-      for (const end = at + this.#format.group; at < end; at++) {
-        if (!(w[at]! >= low && w[at]! <= high)) g[at] = 0;
-      }
-    }
+    kernels.fakeQuantMask(this.#engine, gradient.ptr, this.#operand, this.#slack);
+  }
+
+  get #operand(): kernels.FakeQuantOperand {
+    const { rows, columns } = this.linear;
+    const [latent, scales, zeros] = [this.weight.latent.ptr, this.#scales.ptr, this.#zeros.ptr];
+    return { latent, scales, zeros, rows, columns, ...this.#format };
   }
 
   /** Gives back what only training needs. The weight stays fake-quant until it is packed. */
