@@ -43,6 +43,7 @@ export type {
   Part as ModelPart,
   PartName,
   ProjectorPart,
+  ScalePair,
   Vector,
   VisionInput,
   VisionPart,
@@ -100,6 +101,7 @@ export type { ScoreTable } from "./src/data/score.ts";
 export type { BadRecord, DataSet, ImageRef } from "./src/data/items.ts";
 
 // Types that the ones above are made of.
+export type { CalibratedMethod } from "./src/quant/methods.ts";
 export type { Build, Engine, EngineOptions, Memory, Op, Ptr } from "./wasm/mod.ts";
 export type { BilevelFormat, Format, SymmetricFormat } from "./src/formats/format.ts";
 export type { Layout, Region } from "./src/formats/layout.ts";
