@@ -1,0 +1,45 @@
+// Stage 2 of SPEED-Q: the projector alone learns to say what the language model expects of the quantized tower, on the
+// label loss (and distillation, if it is given a weight).
+import { linearsOf, type ProjectorPart, vectorsOf } from "../../models/vlm.ts";
+import type { ExampleSource } from "../../train/batch.ts";
+import { narrow, widen } from "../../train/trainable.ts";
+import type { StepReport } from "../../train/trainer.ts";
+import type { Memory } from "../../../wasm/mod.ts";
+import type { TrainingSettings } from "./settings.ts";
+import { type Named, runTraining, type StageModel, type StageOptions } from "./train_stage.ts";
+
+/** Trains the projector in place; its weights are bf16 again afterwards if they were. */
+export async function trainProjector(
+  model: StageModel,
+  examples: ExampleSource,
+  settings: TrainingSettings,
+  options: StageOptions = {},
+): Promise<StepReport[]> {
+  const { projector } = model.vlm;
+  const restore = keepDtypes(model.engine.memory, projector);
+  try {
+    return await runTraining("projector", model, examples, settings, options, () => ({
+      groups: [{ tensors: widened(model.engine.memory, projector), lr: settings.lr }],
+      fakes: [],
+    }));
+  } finally {
+    restore();
+  }
+}
+
+/** The projector's weights, made f32, and vectors. */
+export function widened(memory: Memory, projector: ProjectorPart): Named[] {
+  const weights = linearsOf(projector).map((linear) => ({
+    name: `${linear.name}.weight`,
+    tensor: widen(memory, linear),
+  }));
+  return [...weights, ...vectorsOf(projector)];
+}
+
+/** Remembers which of the projector's weights are bf16; the result makes them so again. */
+export function keepDtypes(memory: Memory, projector: ProjectorPart): () => void {
+  const narrower = linearsOf(projector).filter(({ weight }) =>
+    weight.kind === "dense" && weight.tensor.dtype === "bf16"
+  );
+  return () => narrower.forEach((linear) => narrow(memory, linear));
+}

@@ -1,0 +1,144 @@
+// What the projector and language stages have in common: a frozen tower seen once, a teacher, an order, a checkpoint
+// that belongs to exactly this run. Resuming after any step ends in the same bits as not having stopped.
+import { badRequest } from "../../base/errors.ts";
+import type { Linear } from "../../formats/weight.ts";
+import { linearsOf, partsOf, vectorsOf, type Vlm } from "../../models/vlm.ts";
+import { byteLength, type Tensor } from "../../tensor/tensor.ts";
+import type { ExampleSource } from "../../train/batch.ts";
+import type { FakeQuant } from "../../train/fake_quant.ts";
+import { Features } from "../../train/features.ts";
+import { Fingerprint } from "../../train/fingerprint.ts";
+import { AdamW, type Group } from "../../train/optimiser.ts";
+import { BatchOrder } from "../../train/order.ts";
+import { Parameters } from "../../train/parameters.ts";
+import { Teacher } from "../../train/teacher.ts";
+import { unpackMeanwhile } from "../../train/trainable.ts";
+import { type StepReport, train } from "../../train/trainer.ts";
+import { type Engine, kernels } from "../../../wasm/mod.ts";
+import { loopSettings, type TrainingSettings } from "./settings.ts";
+
+/** A model that a stage changes in place; the engine that it lives in. */
+export interface StageModel {
+  /** Kernels, memory, threads. */
+  readonly engine: Engine;
+  /** The student. */
+  readonly vlm: Vlm;
+}
+
+/** How to run a training stage. */
+export interface StageOptions {
+  /** A full-precision model in the same engine; needed where distillation has a weight. */
+  readonly teacher?: Vlm | undefined;
+  /** Stops the work after the step at hand; the state is kept. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each step. */
+  readonly onStep?: ((report: StepReport) => void) | undefined;
+  /** Where the state is kept, every how many steps, and whether to go on from it. */
+  readonly checkpoint?:
+    | { readonly path: string; readonly every: number; readonly resume: boolean }
+    | undefined;
+}
+
+/** What trains in a stage: made from the model when the run starts. */
+export interface Trainables {
+  /** Tensors by name, with the learning rate of each set. */
+  readonly groups: readonly { readonly tensors: readonly Named[]; readonly lr: number }[];
+  /** Linears seen through a grid. */
+  readonly fakes: readonly FakeQuant[];
+}
+
+/** A tensor that trains. */
+export interface Named {
+  /** Checkpoint path. */
+  readonly name: string;
+  /** f32. */
+  readonly tensor: Tensor;
+}
+
+/** Runs a stage: `prepare` makes weights trainable, after the fingerprint of the untouched model is taken. */
+export async function runTraining(
+  stage: string,
+  { engine, vlm }: StageModel,
+  examples: ExampleSource,
+  settings: TrainingSettings,
+  options: StageOptions,
+  prepare: () => Trainables,
+): Promise<StepReport[]> {
+  const loop = loopSettings(settings);
+  const { teacher: full, signal, onStep, checkpoint } = options;
+  if (settings.distill !== 0 && !full) {
+    throw badRequest(
+      `The ${stage} stage distils, so it needs the full-precision model as teacher.`,
+    );
+  }
+  const fingerprint = fingerprintOf(stage, engine, vlm, full, examples, settings);
+  const order = new BatchOrder(examples.length, settings.batch, settings.seed);
+  const companions = (example: number) => order.companions(example);
+  const exact = linearsOf(vlm.vision).some(({ weight }) => weight.kind === "packed");
+  const parameters = new Parameters(engine);
+  const cleanups: (() => void)[] = [() => parameters.free()];
+  try {
+    const { groups, fakes } = prepare();
+    // The table is read by rows only, unless it is the head, too; everything else packed is read whole in every pass.
+    const { language } = vlm;
+    for (const linear of new Set([...frozen(language.blocks), language.head])) {
+      cleanups.push(unpackMeanwhile(engine, linear));
+    }
+    const moved = groups.map(({ tensors, lr }): Group => ({
+      parameters: tensors.map(({ name, tensor }) => parameters.add(name, tensor)),
+      lr,
+      decay: settings.decay,
+    }));
+    const optimiser = new AdamW(engine, moved);
+    cleanups.push(() => optimiser.free());
+    const features = new Features(engine, vlm, examples, { companions, exact });
+    cleanups.push(() => features.free());
+    const teacher = full && settings.distill !== 0
+      ? new Teacher(engine, full, examples, {
+        ...{ companions, mask: settings.mask, top: settings.teacherTop },
+      })
+      : undefined;
+    if (teacher) cleanups.push(() => teacher.free());
+    return await train(
+      { engine, vlm, parameters, optimiser, fakes, examples, order, features, teacher },
+      loop,
+      { signal, onStep, ...(checkpoint && { checkpoint: { ...checkpoint, fingerprint } }) },
+    );
+  } finally {
+    for (const cleanup of cleanups.reverse()) cleanup();
+  }
+}
+
+function frozen(blocks: readonly { readonly linears: readonly Linear[] }[]): Linear[] {
+  return blocks.flatMap(({ linears }) => linears);
+}
+
+/** Of everything that decides a run's result. */
+function fingerprintOf(
+  stage: string,
+  engine: Engine,
+  vlm: Vlm,
+  teacher: Vlm | undefined,
+  examples: ExampleSource,
+  settings: TrainingSettings,
+): string {
+  const print = new Fingerprint().add(stage).add(JSON.stringify(settings)).add(
+    examples.fingerprint,
+  );
+  print.add(engine.build);
+  for (const model of teacher ? [vlm, teacher] : [vlm]) {
+    const tensors = partsOf(model).flatMap((part) => [
+      ...linearsOf(part).map(({ weight }) =>
+        weight.kind === "packed"
+          ? weight.blob
+          : weight.kind === "dense"
+          ? weight.tensor
+          : weight.latent
+      ),
+      ...vectorsOf(part).map(({ tensor }) => tensor),
+    ]);
+    const spans = tensors.map((tensor) => ({ ptr: tensor.ptr, bytes: byteLength(tensor) }));
+    print.add(Int32Array.from(kernels.checksums(engine, spans)));
+  }
+  return print.text;
+}
