@@ -83,7 +83,7 @@ export const evaluateVerb: Verb = {
 };
 
 /** `count` items at equal distances, so that a file sorted by category is still covered. */
-function spread(items: readonly EvalItem[], count: number): readonly EvalItem[] {
+export function spread(items: readonly EvalItem[], count: number): readonly EvalItem[] {
   if (count >= items.length) return items;
   return Array.from({ length: count }, (_, i) => items[Math.floor(i * items.length / count)]!);
 }

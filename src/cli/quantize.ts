@@ -4,8 +4,11 @@ import { openModel, type StoredTensor } from "../models/open.ts";
 import { type Plan, planRecipe } from "../recipe/plan.ts";
 import { chooseRecipe, quantize as quantizeModel, type RecipeChoice } from "../recipe/quantize.ts";
 import { parseRule } from "../recipe/recipe.ts";
+import type { ReportPlan } from "../report/report.ts";
 import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
+import { Reporter } from "./report.ts";
+import { REPORT_FLAGS, reportWanted } from "./report_flags.ts";
 import { bytesText, countText, table } from "./text.ts";
 import { engineOptions, required, type Verb } from "./verb.ts";
 
@@ -69,6 +72,7 @@ export const quantize: Verb = {
     },
     { name: "recipe", kind: "text", value: "NAME", help: "how codes are found (default rtn)" },
     { name: "dry-run", kind: "switch", help: "print the plan and stop" },
+    ...REPORT_FLAGS,
     ...ENGINE_FLAGS,
   ],
   examples: [
@@ -85,6 +89,10 @@ export const quantize: Verb = {
       "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --set '*.down_proj=w4'",
       "single linears finer than the others",
     ],
+    [
+      "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --report run.html --eval dev.tsv",
+      "a page with sizes, errors, accuracy and answers before and after",
+    ],
   ],
   async run({ args, console, say }) {
     const model = args.positional[0]!;
@@ -94,6 +102,7 @@ export const quantize: Verb = {
     const output = dry ? undefined : required(args, "output", "-o FILE names the packed file.");
     const options = engineOptions(args);
     const signal = console.interrupt();
+    const wanted = await reportWanted(args, output);
     const open = await openModel(model);
     try {
       if (output === undefined) {
@@ -103,20 +112,33 @@ export const quantize: Verb = {
       }
       const start = performance.now();
       const progress = startProgress(console, "quantizing");
+      const reporter = wanted &&
+        new Reporter(wanted, { open, recipe, engine: options, console, signal });
       try {
-        const { plan, fileBytes, peakMemory } = await quantizeModel(open, output, {
-          ...options,
-          recipe,
-          signal,
-          onPlan: (plan) => say(planText(model, plan, open.tensors)),
-          onProgress: ({ done, total, name }) => progress.update(done, total, name),
-        });
+        const work = () =>
+          quantizeModel(open, output, {
+            ...options,
+            recipe,
+            signal,
+            onPlan(plan) {
+              say(planText(model, plan, open.tensors));
+              reporter?.plan(reportPlan(plan, open.tensors), adjustedTexts(plan));
+            },
+            onProgress(step) {
+              progress.update(step.done, step.total, step.name);
+              reporter?.progress(step);
+            },
+          });
+        const done = await (reporter ? reporter.run(work) : work());
+        const { plan, fileBytes, peakMemory } = done;
         progress.end();
         const ms = performance.now() - start;
         say(
           `\nWrote ${output}: ${bytesText(fileBytes)} in ${duration(ms)}, ` +
             `${bytesText(peakMemory)} of memory.\n`,
         );
+        const report = await reporter?.finish(output, done);
+        if (wanted) say(`Wrote ${wanted.html} and ${wanted.json}.\n`);
         return {
           model,
           file: output,
@@ -124,6 +146,7 @@ export const quantize: Verb = {
           peakMemory,
           seconds: ms / 1000,
           ...planJson(plan, open.tensors),
+          ...report,
         };
       } finally {
         progress.end();
@@ -190,6 +213,28 @@ function adjustedOf(plan: Plan): { wanted: string; format: string; linears: stri
   return [...groups.values()];
 }
 
+function adjustedTexts(plan: Plan): string[] {
+  return adjustedOf(plan).map(({ wanted, format, linears }) =>
+    `${linears.length} linears take ${format} instead of ${wanted}, since groups must divide ` +
+    `their shape (${linears[0]}${linears.length > 1 ? ", …" : ""}).`
+  );
+}
+
+function reportPlan(plan: Plan, tensors: readonly StoredTensor[]): ReportPlan {
+  const { weights, bytes } = linearSums(plan);
+  return {
+    bytesBefore: plan.bytesBefore,
+    bytes: plan.bytes,
+    vectorBytes: plan.vectorBytes,
+    bitsPerWeight: 8 * bytes / weights,
+    parts: partsOf(plan, tensors),
+    weights: plan.weights.map(({ format, wanted: _, ...weight }) => ({
+      ...weight,
+      format: format ? formatName(format) : "kept",
+    })),
+  };
+}
+
 function planJson(plan: Plan, tensors: readonly StoredTensor[]): Record<string, unknown> {
   const { weights, bytes } = linearSums(plan);
   return {
@@ -238,10 +283,7 @@ function planText(model: string, plan: Plan, tensors: readonly StoredTensor[]): 
       "",
     ],
   );
-  const adjusted = adjustedOf(plan).map(({ wanted, format, linears }) =>
-    `${linears.length} linears take ${format} instead of ${wanted}, since groups must divide ` +
-    `their shape (${linears[0]}${linears.length > 1 ? ", …" : ""}).\n`
-  );
+  const adjusted = adjustedTexts(plan).map((text) => `${text}\n`);
   return `${model}, recipe ${plan.recipe.name}\n\n${table(rows, [1, 2, 3, 4, 5])}` +
     (adjusted.length > 0 ? `\n${adjusted.join("")}` : "");
 }
