@@ -51,6 +51,7 @@ export class AdamW implements Optimiser {
   readonly #engine: Engine;
   readonly #settings: AdamWSettings;
   readonly #moments: readonly Moments[];
+  /** Steps taken. */
   steps = 0;
 
   /** Starts with moments of zero. */
@@ -72,6 +73,7 @@ export class AdamW implements Optimiser {
     );
   }
 
+  /** Both moments of every parameter. */
   get state(): { name: string; tensor: Tensor }[] {
     return this.#moments.flatMap(({ parameter: { name }, first, second }) => [
       { name: `${name}#first`, tensor: first },
@@ -79,6 +81,7 @@ export class AdamW implements Optimiser {
     ]);
   }
 
+  /** Takes one step; see {@linkcode Optimiser}. */
   step(rate: number, scale: number): void {
     const { beta1, beta2, eps } = this.#settings;
     this.steps++;
@@ -100,6 +103,7 @@ export class AdamW implements Optimiser {
     }
   }
 
+  /** Gives the moments' memory back. */
   free(): void {
     for (const { first, second } of this.#moments) {
       freeTensor(this.#engine.memory, first);
@@ -112,7 +116,9 @@ export class AdamW implements Optimiser {
 export class SignSgd implements Optimiser {
   readonly #engine: Engine;
   readonly #groups: readonly Group[];
-  readonly state = [];
+  /** Nothing. */
+  readonly state: readonly [] = [];
+  /** Steps taken. */
   steps = 0;
 
   /** Takes groups without decay. */
@@ -121,6 +127,7 @@ export class SignSgd implements Optimiser {
     this.#groups = groups;
   }
 
+  /** Takes one step; a gradient's scale has no effect. */
   step(rate: number): void {
     this.steps++;
     for (const { parameters, lr } of this.#groups) {
@@ -130,6 +137,7 @@ export class SignSgd implements Optimiser {
     }
   }
 
+  /** Does nothing: there is no state. */
   free(): void {}
 }
 
