@@ -2,9 +2,10 @@
 // still exact in every dot) once, and tiles of 4 tokens x 8 rows run over them; the 15 is taken back by starting each
 // sum at -15 A. Results as in packed_vector.ts, bit for bit. 16-bit sums may wrap on the way, never at the end.
 import { A, BLOCK_CHUNKS, BLOCK_PAIRS, Dot, num, place } from "./packed_args";
-import { more, pairBytes, unpackPair } from "./packed_dot";
+import { pairBytes, unpackPair } from "./packed_dot";
 import { finish } from "./packed_finish";
 import { decodeScales, PAIR_SCALES } from "./packed_scales";
+import { tile1, tile4 } from "./packed_tile";
 
 /** Tokens whose partial sums are kept while a panel's columns go by. */
 const TOKENS: i32 = 1024;
@@ -40,117 +41,6 @@ function unpack(codes: usize, pairs: i32, scratch: usize): void {
 
 // @ts-ignore: decorator
 @inline
-function begun(dot: Dot, sums: usize): v128 {
-  const sum = v128.load32_splat(sums);
-  if (dot != Dot.Quads) return i16x8.sub(sum, i16x8.shl(sum, 4));
-  const total = i32x4.extadd_pairwise_i16x8_s(sum);
-  return i32x4.sub(total, i32x4.shl(total, 4));
-}
-
-// @ts-ignore: decorator
-@inline
-function scaled(dot: Dot, acc: v128, d: v128, m: v128): v128 {
-  if (dot == Dot.Quads) return i32x4.add(acc, i32x4.mul(d, i32x4.shr_u(m, 16)));
-  return i32x4.add(acc, i32x4.dot_i16x8_s(d, m));
-}
-
-// @ts-ignore: decorator
-@inline
-function collect(y: usize, acc: v128, factor: v128): void {
-  v128.store(y, f32x4.add(v128.load(y), f32x4.mul(f32x4.convert_i32x4_s(acc), factor)));
-}
-
-/** One chunk of 4 tokens. `stride` is bytes (= columns) from one token's activations to the next. */
-// @ts-ignore: decorator
-@inline
-function chunk4(dot: Dot, u: usize, scales: usize, a: usize, stride: usize, sums: usize, factors: usize, y: usize): void {
-  const b = a + stride, c = b + stride, d = c + stride;
-  let a0 = i32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
-  for (let pair: usize = 0; pair < 2; pair++) {
-    const sum = sums + 4 * pair, next = stride >> 3;
-    let p0 = begun(dot, sum), q0 = begun(dot, sum + next), r0 = begun(dot, sum + 2 * next), s0 = begun(dot, sum + 3 * next);
-    let p1 = p0, q1 = q0, r1 = r0, s1 = s0;
-    const w = u + 256 * pair, at = 32 * pair;
-    for (let word: usize = 0; word < 32; word += 8) {
-      let w0 = v128.load(w + 4 * word), w1 = v128.load(w + 4 * word, 128);
-      let x = v128.load32_splat(a + at + word);
-      p0 = more(dot, p0, w0, x);
-      p1 = more(dot, p1, w1, x);
-      x = v128.load32_splat(b + at + word);
-      q0 = more(dot, q0, w0, x);
-      q1 = more(dot, q1, w1, x);
-      x = v128.load32_splat(c + at + word);
-      r0 = more(dot, r0, w0, x);
-      r1 = more(dot, r1, w1, x);
-      x = v128.load32_splat(d + at + word);
-      s0 = more(dot, s0, w0, x);
-      s1 = more(dot, s1, w1, x);
-      w0 = v128.load(w + 4 * word, 16);
-      w1 = v128.load(w + 4 * word, 144);
-      x = v128.load32_splat(a + at + word, 4);
-      p0 = more(dot, p0, w0, x);
-      p1 = more(dot, p1, w1, x);
-      x = v128.load32_splat(b + at + word, 4);
-      q0 = more(dot, q0, w0, x);
-      q1 = more(dot, q1, w1, x);
-      x = v128.load32_splat(c + at + word, 4);
-      r0 = more(dot, r0, w0, x);
-      r1 = more(dot, r1, w1, x);
-      x = v128.load32_splat(d + at + word, 4);
-      s0 = more(dot, s0, w0, x);
-      s1 = more(dot, s1, w1, x);
-    }
-    const m0 = v128.load(scales + PAIR_SCALES * pair), m1 = v128.load(scales + PAIR_SCALES * pair, 16);
-    a0 = scaled(dot, a0, p0, m0);
-    a1 = scaled(dot, a1, p1, m1);
-    b0 = scaled(dot, b0, q0, m0);
-    b1 = scaled(dot, b1, q1, m1);
-    c0 = scaled(dot, c0, r0, m0);
-    c1 = scaled(dot, c1, r1, m1);
-    d0 = scaled(dot, d0, s0, m0);
-    d1 = scaled(dot, d1, s1, m1);
-  }
-  const next = stride >> 4;
-  let factor = v128.load32_splat(factors);
-  collect(y, a0, factor);
-  collect(y + 16, a1, factor);
-  factor = v128.load32_splat(factors + next);
-  collect(y + 32, b0, factor);
-  collect(y + 48, b1, factor);
-  factor = v128.load32_splat(factors + 2 * next);
-  collect(y + 64, c0, factor);
-  collect(y + 80, c1, factor);
-  factor = v128.load32_splat(factors + 3 * next);
-  collect(y + 96, d0, factor);
-  collect(y + 112, d1, factor);
-}
-
-/** One chunk of one token. */
-// @ts-ignore: decorator
-@inline
-function chunk1(dot: Dot, u: usize, scales: usize, a: usize, sums: usize, factors: usize, y: usize): void {
-  let a0 = i32x4.splat(0), a1 = a0;
-  for (let pair: usize = 0; pair < 2; pair++) {
-    let p0 = begun(dot, sums + 4 * pair), p1 = p0;
-    const w = u + 256 * pair, at = a + 32 * pair;
-    for (let word: usize = 0; word < 32; word += 8) {
-      let x = v128.load32_splat(at + word);
-      p0 = more(dot, p0, v128.load(w + 4 * word), x);
-      p1 = more(dot, p1, v128.load(w + 4 * word, 128), x);
-      x = v128.load32_splat(at + word, 4);
-      p0 = more(dot, p0, v128.load(w + 4 * word, 16), x);
-      p1 = more(dot, p1, v128.load(w + 4 * word, 144), x);
-    }
-    a0 = scaled(dot, a0, p0, v128.load(scales + PAIR_SCALES * pair));
-    a1 = scaled(dot, a1, p1, v128.load(scales + PAIR_SCALES * pair, 16));
-  }
-  const factor = v128.load32_splat(factors);
-  collect(y, a0, factor);
-  collect(y + 16, a1, factor);
-}
-
-// @ts-ignore: decorator
-@inline
 function matrix(dot: Dot, begin: i32, end: i32, scratch: usize): void {
   const chunks = num(A.Chunks), tokens = num(A.Tokens), stride = <usize> chunks << 6;
   for (let panel = begin; panel < end; panel++) {
@@ -167,19 +57,11 @@ function matrix(dot: Dot, begin: i32, end: i32, scratch: usize): void {
         }
         for (let token = 0; token < count;) {
           const at = <usize> (base + token) * <usize> chunks + <usize> block;
-          let a = place(A.Activations) + (at << 6), sums = place(A.Sums) + (at << 3);
-          let factors = place(A.ActivationScales) + (at << 2);
-          const y = partial + (<usize> token << 5);
-          let u = scratch + BYTES_AT, scales = scratch;
-          const many = token + 4 <= count;
-          for (const stop = factors + (<usize> size << 2); factors < stop; factors += 4) {
-            if (many) chunk4(dot, u, scales, a, stride, sums, factors, y);
-            else chunk1(dot, u, scales, a, sums, factors, y);
-            u += 512;
-            scales += 2 * PAIR_SCALES;
-            a += 64;
-            sums += 8;
-          }
+          const a = place(A.Activations) + (at << 6), sums = place(A.Sums) + (at << 3);
+          const factors = place(A.ActivationScales) + (at << 2), y = partial + (<usize> token << 5);
+          const u = scratch + BYTES_AT, many = token + 4 <= count;
+          if (many) tile4(dot, u, scratch, a, stride, sums, factors, size, y);
+          else tile1(dot, u, scratch, a, sums, factors, size, y);
           token += many ? 4 : 1;
         }
       }

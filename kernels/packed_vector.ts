@@ -167,35 +167,28 @@ export function vector(dot: Dot, bits: i32, kind: Kind, begin: i32, end: i32, sc
         }
         left--;
         const sum = v128.load32_splat(sums), sum2 = v128.load32_splat(sums, 4), factor = v128.load32_splat(factors);
-        let p = i32x4.splat(0), q = p;
+        // One quad after the other, down to its sum: the compilers keep this order, and fewer values are alive.
         if (bits == 8) {
-          p = i32x4.add(term8(dot, codes, 0, a, sum, low), term8(dot, codes + 256, 0, a + 32, sum2, low));
-          q = i32x4.add(term8(dot, codes, 1, a, sum, low), term8(dot, codes + 256, 1, a + 32, sum2, low));
-          p = f32x4.mul(f32x4.convert_i32x4_s(p), f32x4.convert_i32x4_s(i32x4.shr_u(m0, 16)));
-          q = f32x4.mul(f32x4.convert_i32x4_s(q), f32x4.convert_i32x4_s(i32x4.shr_u(m1, 16)));
+          const p = i32x4.add(term8(dot, codes, 0, a, sum, low), term8(dot, codes + 256, 0, a + 32, sum2, low));
+          const x = f32x4.mul(f32x4.convert_i32x4_s(p), f32x4.convert_i32x4_s(i32x4.shr_u(m0, 16)));
+          y0 = f32x4.add(y0, f32x4.mul(x, factor));
+          const q = i32x4.add(term8(dot, codes, 1, a, sum, low), term8(dot, codes + 256, 1, a + 32, sum2, low));
+          const y = f32x4.mul(f32x4.convert_i32x4_s(q), f32x4.convert_i32x4_s(i32x4.shr_u(m1, 16)));
+          y1 = f32x4.add(y1, f32x4.mul(y, factor));
         } else {
-          p = dotPair(dot, bits, codes, 0, a, low, high, bit2, bit4);
-          q = dotPair(dot, bits, codes, 1, a, low, high, bit2, bit4);
-          let r = dotPair(dot, bits, codes + pair, 0, a + 32, low, high, bit2, bit4);
-          let s = dotPair(dot, bits, codes + pair, 1, a + 32, low, high, bit2, bit4);
-          if (kind == Kind.Symmetric32) {
-            // All zeros are 8, so the quads share 8 A. At most 8 * 2032 in magnitude.
-            const eight = i16x8.shl(sum, 3), eight2 = i16x8.shl(sum2, 3);
-            p = centred(dot, p, eight, m0);
-            q = centred(dot, q, eight, m1);
-            r = centred(dot, r, eight2, m2);
-            s = centred(dot, s, eight2, m3);
-          } else {
-            p = term(dot, p, z0, sum, m0);
-            q = term(dot, q, z1, sum, m1);
-            r = term(dot, r, z2, sum2, m2);
-            s = term(dot, s, z3, sum2, m3);
-          }
-          p = f32x4.convert_i32x4_s(i32x4.add(p, r));
-          q = f32x4.convert_i32x4_s(i32x4.add(q, s));
+          const p = dotPair(dot, bits, codes, 0, a, low, high, bit2, bit4);
+          const r = dotPair(dot, bits, codes + pair, 0, a + 32, low, high, bit2, bit4);
+          const x = kind == Kind.Symmetric32
+            ? i32x4.add(centred(dot, p, i16x8.shl(sum, 3), m0), centred(dot, r, i16x8.shl(sum2, 3), m2))
+            : i32x4.add(term(dot, p, z0, sum, m0), term(dot, r, z2, sum2, m2));
+          y0 = f32x4.add(y0, f32x4.mul(f32x4.convert_i32x4_s(x), factor));
+          const q = dotPair(dot, bits, codes, 1, a, low, high, bit2, bit4);
+          const s = dotPair(dot, bits, codes + pair, 1, a + 32, low, high, bit2, bit4);
+          const y = kind == Kind.Symmetric32
+            ? i32x4.add(centred(dot, q, i16x8.shl(sum, 3), m1), centred(dot, s, i16x8.shl(sum2, 3), m3))
+            : i32x4.add(term(dot, q, z1, sum, m1), term(dot, s, z3, sum2, m3));
+          y1 = f32x4.add(y1, f32x4.mul(f32x4.convert_i32x4_s(y), factor));
         }
-        y0 = f32x4.add(y0, f32x4.mul(p, factor));
-        y1 = f32x4.add(y1, f32x4.mul(q, factor));
         codes += 2 * pair;
         a += 64;
         sums += 8;

@@ -93,7 +93,7 @@ export interface PackedOptions {
 }
 
 /** From so many tokens on, unpacking a panel's codes to bytes once pays. */
-export const MATRIX_TOKENS = 3;
+export const MATRIX_TOKENS = 4;
 
 /**
  * out[t, r] = Σ x[t, c] · w[r, c] + bias[r], f32 [tokens, rows], with the exact arithmetic of `packedProductReference`
