@@ -4,7 +4,7 @@ import { badRequest } from "../base/errors.ts";
 import { floats, freeTensor, heapTensor, rows, type Tensor, width } from "../tensor/tensor.ts";
 import { type Engine, kernels } from "../../wasm/mod.ts";
 
-/** Sums left·rightᵀ over tokens, f32, in the dense kernels, and the means of both. */
+/** Sums left·rightᵀ over tokens, f32, in the dense kernels, and the means of both. Tokens may have weights. */
 export class Moments {
   /** Numbers per token of the left operand. */
   readonly left: number;
@@ -15,6 +15,7 @@ export class Moments {
   readonly #sums: readonly [Float64Array, Float64Array];
   readonly #magnitudes: Float64Array;
   #tokens = 0;
+  #weight = 0;
 
   /** Reserves [left, right] on the heap. */
   constructor(engine: Engine, left: number, right: number = left) {
@@ -32,8 +33,12 @@ export class Moments {
     return this.#tokens;
   }
 
-  /** Adds every token, f32 [tokens, left] and [tokens, right]. */
-  add(left: Tensor, right: Tensor = left): void {
+  /**
+   * Adds every token, f32 [tokens, left] and [tokens, right].
+   *
+   * @param roots square roots of the tokens' weights; both operands have been multiplied with them already.
+   */
+  add(left: Tensor, right: Tensor = left, roots?: Float64Array): void {
     const k = rows(left);
     if (width(left) !== this.left || width(right) !== this.right || rows(right) !== k) {
       throw badRequest(
@@ -55,15 +60,16 @@ export class Moments {
       accumulate: true,
     });
     this.#tokens += k;
+    this.#weight += roots ? roots.reduce((sum, root) => sum + root * root, 0) : k;
     const { memory } = this.#engine;
-    addRows(this.#sums[1], this.#magnitudes, floats(memory, right));
-    if (left !== right) addRows(this.#sums[0], undefined, floats(memory, left));
+    addRows(this.#sums[1], this.#magnitudes, floats(memory, right), roots);
+    if (left !== right) addRows(this.#sums[0], undefined, floats(memory, left), roots);
     else this.#sums[0].set(this.#sums[1]);
   }
 
   /** Mean over tokens, f32 [left, right], copied out. */
   mean(): Float32Array {
-    const scale = 1 / Math.max(1, this.#tokens);
+    const scale = 1 / this.#total;
     return floats(this.#engine.memory, this.#product).map((value) => value * scale);
   }
 
@@ -79,14 +85,18 @@ export class Moments {
 
   /** Means of the left and right operand. */
   means(): [Float64Array, Float64Array] {
-    const scale = 1 / Math.max(1, this.#tokens);
+    const scale = 1 / this.#total;
     const [left, right] = this.#sums.map((sum) => sum.map((value) => value * scale));
     return [left!, right!];
   }
 
   /** Means of the right operand's magnitudes. */
   magnitudes(): Float64Array {
-    return this.#magnitudes.map((value) => value / Math.max(1, this.#tokens));
+    return this.#magnitudes.map((value) => value / this.#total);
+  }
+
+  get #total(): number {
+    return this.#weight > 0 ? this.#weight : 1;
   }
 
   /** Gives the memory back. */
@@ -95,11 +105,17 @@ export class Moments {
   }
 }
 
-function addRows(sums: Float64Array, sizes: Float64Array | undefined, values: Float32Array): void {
-  for (let at = 0; at < values.length; at += sums.length) {
+function addRows(
+  sums: Float64Array,
+  sizes: Float64Array | undefined,
+  values: Float32Array,
+  roots: Float64Array | undefined,
+): void {
+  for (let at = 0, token = 0; at < values.length; at += sums.length, token++) {
+    const root = roots ? roots[token]! : 1;
     for (let j = 0; j < sums.length; j++) {
-      sums[j]! += values[at + j]!;
-      if (sizes) sizes[j]! += Math.abs(values[at + j]!);
+      sums[j]! += root * values[at + j]!;
+      if (sizes) sizes[j]! += Math.abs(root * values[at + j]!);
     }
   }
 }

@@ -63,7 +63,7 @@ export async function learnBlock(
   data: BlockData,
   options: LearnOptions,
 ): Promise<Learnt> {
-  const { steps, seed, checks = 4, signal } = options;
+  const { steps, seed, checks = 8, signal } = options;
   const { memory } = engine;
   const parameters = new Parameters(engine);
   const tape = new Tape(engine, parameters);

@@ -35,6 +35,8 @@ export interface MethodPlan {
   readonly equalize: boolean;
   /** Fits weights and biases to the teacher's outputs before and after, instead of only to their own inputs. */
   readonly match: boolean;
+  /** Counts every token's error relative to the size of its hidden state, not by its size. */
+  readonly evenTokens?: boolean | undefined;
   /** Learns on from what `quantize` found; a block at a time, by the gradient of its output. */
   readonly learn?: ((start: Coded, weights: Float32Array, steps: number) => Rounding) | undefined;
 }
@@ -51,7 +53,12 @@ export const CALIBRATED: Readonly<Record<CalibratedMethod, MethodPlan>> = {
     match: false,
   },
   awq: { quantize: roundSearched, equalize: true, match: false },
-  fast: { quantize: (task) => descend(task, gptq(task)), equalize: false, match: true },
+  fast: {
+    quantize: (task) => descend(task, gptq(task)),
+    equalize: false,
+    match: true,
+    evenTokens: true,
+  },
   "ada-round": {
     quantize: roundWeighted,
     equalize: false,

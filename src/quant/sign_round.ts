@@ -11,8 +11,8 @@ import type { Rounding } from "./learn_block.ts";
 export interface SignRoundOptions {
   /** First step as a share of what V and the factors may move; 1/steps is usual. */
   readonly lr: number;
-  /** Smallest share of a range that may be left; 0.5 by default. */
-  readonly least?: number;
+  /** Smallest and largest share of its range that a group may reach; 0.3 and 1.5 by default. */
+  readonly shares?: readonly [number, number];
 }
 
 /** One linear's learnt rounding and ranges. */
@@ -26,7 +26,7 @@ export class SignRound implements Rounding {
   readonly #lows: Float32Array;
   readonly #highs: Float32Array;
   readonly #lr: number;
-  readonly #least: number;
+  readonly #shares: readonly [number, number];
 
   /** Starts with rounding to nearest over `start`, or over the whole ranges. */
   constructor(
@@ -34,7 +34,7 @@ export class SignRound implements Rounding {
     rows: number,
     columns: number,
     weights: Float32Array,
-    { lr, least = 0.5 }: SignRoundOptions,
+    { lr, shares = [0.3, 1.5] }: SignRoundOptions,
     start?: Range,
   ) {
     this.#format = format;
@@ -47,12 +47,12 @@ export class SignRound implements Rounding {
       max: whole.max.map((value) => Math.max(0, value)),
     };
     this.#offsets = new Float32Array(weights.length);
+    this.#shares = shares;
     const share = (of: Float32Array, whole: Float32Array) =>
-      whole.map((value, i) => value === 0 ? 1 : Math.min(1, Math.max(least, of[i]! / value)));
+      whole.map((value, i) => value === 0 ? 1 : this.#bounded(of[i]! / value));
     this.#lows = share(start?.min ?? this.#range.min, this.#range.min);
     this.#highs = share(start?.max ?? this.#range.max, this.#range.max);
     this.#lr = lr;
-    this.#least = least;
   }
 
   #grid(): Grid {
@@ -100,7 +100,8 @@ export class SignRound implements Rounding {
   }
 
   #bounded(factor: number): number {
-    return Math.min(1, Math.max(this.#least, factor));
+    const [least, most] = this.#shares;
+    return Math.min(most, Math.max(least, factor));
   }
 
   coded(): Coded {

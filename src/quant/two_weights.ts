@@ -85,33 +85,6 @@ export class TwoWeights {
     }
   }
 
-  /** Takes the student's weights out, to be put back by {@linkcode TwoWeights.put} or dropped. */
-  take(): Map<Linear, { weight: Weight; bias: Float32Array | undefined }> {
-    const taken = new Map(
-      [...this.#pairs].filter(([, { student, teacher }]) => student !== teacher)
-        .map(([linear, { student, studentBias }]) => [
-          linear,
-          { weight: student, bias: studentBias },
-        ]),
-    );
-    for (const linear of taken.keys()) {
-      const pair = this.#pairs.get(linear)!;
-      pair.student = pair.teacher;
-      pair.studentBias = pair.teacherBias;
-    }
-    return taken;
-  }
-
-  /** Puts weights back that were taken out. */
-  put(taken: ReturnType<TwoWeights["take"]>): void {
-    for (const [linear, { weight, bias }] of taken) this.set(linear, weight, bias);
-  }
-
-  /** Gives back the memory of weights that were taken out. */
-  drop(taken: ReturnType<TwoWeights["take"]>): void {
-    for (const { weight } of taken.values()) freeWeight(this.#memory, weight);
-  }
-
   /** Leaves the student in the model and frees what was the teacher's alone. */
   finish(): void {
     this.show("student");

@@ -1,57 +1,39 @@
 // Quantizes a part block by block. Two streams run through it: the teacher's, whose block outputs are the targets, and
 // the student's, which comes out of what has been quantized already. Inside a block the linears that read the same input
 // are taken together, in the order in which they run, so that later ones see what earlier ones have become.
-import { badRequest, LobitError, throwIfAborted } from "../base/errors.ts";
-import { Random } from "../base/random.ts";
+import { badRequest, throwIfAborted } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
 import { dequantize } from "../formats/grid.ts";
 import type { Coded } from "../formats/pack.ts";
 import type { Linear } from "../formats/weight.ts";
 import type { Block, Part } from "../models/vlm.ts";
-import type { Infer } from "../ops/infer.ts";
-import type { Ops } from "../ops/ops.ts";
 import { equalizePair } from "../quant/equalize.ts";
 import { Moments, timesSquare } from "../quant/hessian.ts";
 import { learnBlock } from "../quant/learn_block.ts";
 import { DEFAULT_STEPS, type MethodPlan } from "../quant/methods.ts";
-import { Observer } from "../quant/observe.ts";
 import { packCoded } from "../quant/pack_linear.ts";
 import { refit } from "../quant/refit.ts";
 import { roundToNearest } from "../quant/round.ts";
 import { TwoWeights } from "../quant/two_weights.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { copyIn, copyOut, type Feed, type States } from "./feed.ts";
+import { groupsOf, watch, type Watched } from "./block_inputs.ts";
+import { copyIn, copyOut, type States } from "./feed.ts";
 
 /** What to do. */
-export interface BlockWork {
-  /** Where the model runs; packed linears compute as they will when deployed. */
-  readonly ops: Infer;
-  /** The part. */
+export interface BlockWork extends Watched {
+  /** The part. Teacher and student states are what its first block reads, and become what its last puts out. */
   readonly part: Part;
   /** Formats by linear name; a linear without one stays. */
   readonly formats: ReadonlyMap<string, Format>;
-  /** Contexts of the chunks. */
-  readonly feed: Feed;
-  /** What the first block reads at full precision; replaced, chunk by chunk, by what the last block puts out. */
-  readonly teacher: States;
-  /** The same for the student. */
-  readonly student: States;
   /** How. */
   readonly method: MethodPlan;
-  /** Tokens per linear whose inputs are looked at, drawn by `seed`; default 16 per column and at least 8192. */
-  readonly tokens?: number | undefined;
-  /** Default 0. */
-  readonly seed?: number | undefined;
   /** λ of the fit to the teacher, as a share of H's mean diagonal. */
   readonly ridge?: number | undefined;
   /** Gradient steps per block, for methods that learn. */
   readonly steps?: number | undefined;
-  /** Called after every gradient step with the loss of its chunk. */
-  readonly onStep?: ((block: string, step: number, loss: number) => void) | undefined;
-  /** Stops the work: the part stays as it was from the block at work on. */
-  readonly signal?: AbortSignal | undefined;
   /** Called after every linear. */
   readonly onLinear?: ((block: string, linear: Linear) => void) | undefined;
+  /** Called after every gradient step with the loss of its chunk. */
+  readonly onStep?: ((block: string, step: number, loss: number) => void) | undefined;
 }
 
 /** What became of a block. Errors are squared differences from the teacher's output, relative to its squares. */
@@ -107,42 +89,38 @@ async function quantizeBlock(
     return undefined;
   }
   const groups = groupsOf(work, block, linears);
-  const notEqualized = method.equalize ? equalize(work, block, groups, two) : [];
   const targets = teacher.map((states, c) => runBlock(work, block, states, c));
-
-  for (const linear of linears) {
-    const values = two.values(linear);
-    const format = work.formats.get(linear.name)!;
-    const coded = roundToNearest(values, linear.rows, linear.columns, format);
-    two.set(linear, packCoded(ops.engine.memory, linear, coded));
-  }
-  two.show("student");
-  let outputs = student.map((states, c) => runBlock(work, block, states, c));
-  const errorRounded = relativeError(outputs, targets);
-  const rounded = two.take();
-  let errorMethod = NaN;
-  try {
-    const found = new Map<Linear, Found>();
-    for (const group of groups) {
-      await quantizeGroup(work, block, group, two, found);
-    }
-    if (method.learn) await learn(work, block, targets, two, found);
+  const runStudent = (): States => {
     two.show("student");
-    const ours = student.map((states, c) => runBlock(work, block, states, c));
-    errorMethod = relativeError(ours, targets);
-    if (errorMethod <= errorRounded) outputs = ours;
-  } catch (error) {
-    two.drop(rounded);
-    throw error;
-  }
+    return student.map((states, c) => runBlock(work, block, states, c));
+  };
+  roundAll(work, linears, two);
+  const errorRounded = relativeError(runStudent(), targets);
+  two.reset();
+
+  const notEqualized = method.equalize ? equalize(work, block, groups, two) : [];
+  const found = new Map<Linear, Found>();
+  for (const group of groups) await quantizeGroup(work, block, group, two, found);
+  if (method.learn) await learn(work, block, targets, two, found);
+  let outputs = runStudent();
+  const errorMethod = relativeError(outputs, targets);
   const fellBack = !(errorMethod <= errorRounded);
   if (fellBack) {
     two.reset();
-    two.put(rounded);
-  } else two.drop(rounded);
+    roundAll(work, linears, two);
+    outputs = runStudent();
+  }
   targets.forEach((target, c) => teacher[c] = target);
   outputs.forEach((output, c) => student[c] = output);
   return { block: block.name, errorRounded, errorMethod, fellBack, notEqualized };
+}
+
+function roundAll(work: BlockWork, linears: readonly Linear[], two: TwoWeights): void {
+  for (const linear of linears) {
+    const format = work.formats.get(linear.name)!;
+    const coded = roundToNearest(two.values(linear), linear.rows, linear.columns, format);
+    two.set(linear, packCoded(work.ops.engine.memory, linear, coded));
+  }
 }
 
 /** What a method made of a linear, and of which weights. */
@@ -196,7 +174,7 @@ async function quantizeGroup(
   const own = new Moments(engine, columns);
   const cross = method.match ? new Moments(engine, columns) : undefined;
   try {
-    watch(work, block, group[0]!, two, own, cross);
+    watch(work, block, group[0]!, two, own, cross, method.evenTokens);
     for (const linear of group) {
       throwIfAborted(signal);
       const weights = two.values(linear);
@@ -233,78 +211,6 @@ async function quantizeGroup(
     own.free();
     cross?.free();
   }
-}
-
-/** Sums the moments of one linear's inputs over all chunks; those of the teacher's inputs against them, if asked. */
-function watch(
-  work: BlockWork,
-  block: Block,
-  linear: Linear,
-  two: TwoWeights,
-  own: Moments,
-  cross: Moments | undefined,
-): void {
-  const { ops, feed, student, seed = 0 } = work;
-  const random = new Random(seed);
-  const { tokens = Math.max(8192, 16 * linear.columns) } = work;
-  const all = student.reduce((sum, { length }) => sum + length / feed.dim, 0);
-  student.forEach((states, chunk) => {
-    throwIfAborted(work.signal);
-    const total = states.length / feed.dim;
-    const count = Math.ceil(total * Math.min(1, tokens / all));
-    const rows = random.shuffle(Array.from({ length: total }, (_, i) => i)).slice(0, count);
-    ops.pass(() => {
-      const at = ops.integers(rows.sort((a, b) => a - b));
-      const inputOf = (which: "teacher" | "student", from: Float32Array): Tensor => {
-        two.show(which);
-        const seen = inputTo(
-          linear,
-          ops,
-          (observer) =>
-            block.run(observer, copyIn(ops, from, feed.dim), feed.context(observer, chunk)),
-        );
-        return count < total ? ops.takeRows(seen, at) : seen;
-      };
-      const input = inputOf("student", states);
-      own.add(input);
-      cross?.add(inputOf("teacher", work.teacher[chunk]!), input);
-    });
-  });
-}
-
-/** Runs up to a linear and returns what it reads. */
-function inputTo(linear: Linear, ops: Infer, run: (observer: Ops) => void): Tensor {
-  // Thrown, because nothing that comes after the linear is of interest and a block cannot be left in another way.
-  const arrived = Symbol();
-  let input: Tensor | undefined;
-  const observer = new Observer(ops, (candidate, x) => {
-    if (candidate !== linear) return;
-    input = x;
-    throw arrived;
-  });
-  try {
-    run(observer);
-  } catch (reason) {
-    if (reason !== arrived) throw reason;
-  }
-  if (!input) throw new LobitError("internal", `${linear.name} does not run in its block.`);
-  return input;
-}
-
-/** Linears that read the same input, in the order in which they run. */
-function groupsOf(work: BlockWork, block: Block, linears: readonly Linear[]): Linear[][] {
-  const { ops, feed, student } = work;
-  const groups = new Map<Tensor, Linear[]>();
-  ops.pass(() => {
-    const observer = new Observer(ops, (linear, input) => {
-      if (!linears.includes(linear)) return;
-      const group = groups.get(input);
-      if (group) group.push(linear);
-      else groups.set(input, [linear]);
-    });
-    block.run(observer, copyIn(ops, student[0]!, feed.dim), feed.context(observer, 0));
-  });
-  return [...groups.values()];
 }
 
 /** Scales channels where the block declares a way; returns the names of linears for which it declares none. */
