@@ -1,5 +1,5 @@
-// The two halves of a model's forward as training runs them: the tower, whose features are kept where it is frozen, and
-// the rest. The head is computed only where a loss reads it.
+// The parts of a model's forward as training runs them: the tower, whose features are kept where it is frozen, and what
+// comes after the projector. The head is computed only where a loss reads it.
 import { decode, type Vlm } from "../models/vlm.ts";
 import type { Ops } from "../ops/ops.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -13,12 +13,10 @@ export function lookAt(ops: Ops, { vision }: Vlm, tiles: Tensor): Tensor {
   return vision.finish(ops, x);
 }
 
-/** Logits [batch.rows, vocabulary]; `features` are the projector's inputs in the batch's order, if it has pictures. */
-export function predict(ops: Ops, vlm: Vlm, batch: Batch, features?: Tensor): Tensor {
+/** Logits [batch.rows, vocabulary]; `seen` is what the projector put out for the batch's pictures, if it has some. */
+export function predict(ops: Ops, vlm: Vlm, batch: Batch, seen?: Tensor): Tensor {
   let x = vlm.language.embed(ops, ops.integers(batch.ids));
-  if (features) {
-    x = ops.replaceRows(x, vlm.projector.project(ops, features), ops.integers(batch.at));
-  }
+  if (seen) x = ops.replaceRows(x, seen, ops.integers(batch.at));
   const hidden = decode(ops, vlm, x, batch.sequences);
   return ops.linear(ops.takeRows(hidden, ops.integers(batch.rows)), vlm.language.head);
 }

@@ -1,5 +1,6 @@
-// Losses on logits, their values and gradients. Label loss: cross-entropy with smoothing, mean over the tokens to
+// Losses, their values and gradients. Label loss: cross-entropy with smoothing, mean over the tokens to
 // predict. Distillation (SPEED-Q): gamma * KL(student || teacher) + (1 - gamma) * KL(teacher || student).
+// Feature match: mean squared difference of the rows that the two projectors put out.
 import type { Arena } from "../tensor/arena.ts";
 import { count, floats, rows, type Tensor, width } from "../tensor/tensor.ts";
 import { type Engine, kernels } from "../../wasm/mod.ts";
@@ -13,6 +14,8 @@ export interface LossSettings {
   readonly smoothing: number;
   /** Of distillation; 0 leaves it out. */
   readonly distillWeight: number;
+  /** Of the feature match; 0 leaves it out. */
+  readonly matchWeight: number;
   /** Logits of both are divided by this; the loss is multiplied by its square, so that gradients keep their size. */
   readonly temperature: number;
 }
@@ -39,6 +42,8 @@ export interface LossValues {
   readonly label: number;
   /** Distillation. */
   readonly distill: number;
+  /** Feature match. */
+  readonly match: number;
 }
 
 /** Puts the gradient of the losses on the logits f32 [rows, vocabulary] and gives their values. */
@@ -48,7 +53,7 @@ export function putLosses(
   label: Counted,
   teaching: Teaching | undefined,
   settings: LossSettings,
-): LossValues {
+): Omit<LossValues, "match"> {
   const gradient = tape.gradient(logits);
   const { engine, arena } = tape;
   const values = { label: 0, distill: 0 };
@@ -105,6 +110,27 @@ function distillLoss(
   );
   const both = gamma * sum(engine, reverse) + (1 - gamma) * sum(engine, forward);
   return scale * temperature ** 2 * both;
+}
+
+/**
+ * Puts the gradient of the feature match on a student's rows and gives its value.
+ *
+ * @param scale 1 / numbers in all rows of the step.
+ */
+export function putMatch(
+  tape: Recorder,
+  rows: Tensor,
+  targets: Tensor,
+  scale: number,
+  weight: number,
+): number {
+  const { engine, arena } = tape;
+  const gap = divided(engine, arena, targets, -1);
+  kernels.addInto(engine, gap.ptr, rows.ptr, count(rows));
+  const squares = kernels.sumSquares(engine, gap.ptr, count(gap));
+  kernels.scaleInto(engine, gap.ptr, 2 * scale * weight, count(gap));
+  kernels.addInto(engine, tape.gradient(rows).ptr, gap.ptr, count(gap));
+  return scale * squares;
 }
 
 function divided(engine: Engine, arena: Arena, tensor: Tensor, by: number): Tensor {

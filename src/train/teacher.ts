@@ -20,6 +20,8 @@ export interface TeacherOptions {
   readonly top?: number | "auto";
   /** Bytes; 1 GiB by default. */
   readonly limit?: number;
+  /** Whether what the tower sees is kept for {@linkcode Teacher.rows}; logits alone need it once. */
+  readonly keepFeatures?: boolean;
 }
 
 /** The largest logits of some rows. */
@@ -54,8 +56,8 @@ export class Teacher {
     this.#examples = examples;
     this.#options = options;
     this.#ops = new Infer(engine);
-    // Each example's pictures are looked at once, for its logits, so nothing needs to be kept.
-    this.#features = new Features(engine, vlm, examples, { companions, exact: false, limit: 0 });
+    const kept = options.keepFeatures ? {} : { limit: 0 };
+    this.#features = new Features(engine, vlm, examples, { companions, exact: false, ...kept });
     const vocab = vlm.language.head.rows;
     if (top !== "auto" && !(Number.isInteger(top) && top >= 1)) {
       throw badRequest(`The teacher's logits kept per token must be a whole number, not ${top}.`);
@@ -93,7 +95,7 @@ export class Teacher {
     ops.pass(() => {
       const prompts = together.map((other) => this.#examples.prompt(other));
       const batch = batchOf(prompts, this.#options.mask);
-      const logits = predict(ops, this.#vlm, batch, this.#features.of(together, ops.arena));
+      const logits = predict(ops, this.#vlm, batch, this.#project(together));
       const values = floats(this.#engine.memory, logits);
       const vocab = logits.shape[1]!;
       let row = 0;
@@ -104,6 +106,25 @@ export class Teacher {
         row += rows;
       });
     });
+  }
+
+  /** What tower and projector make of the examples' pictures: the rows that a language model reads, if there are some. */
+  rows(examples: readonly number[], arena: Arena): Tensor | undefined {
+    const { memory } = this.#engine;
+    let found: { shape: readonly number[]; values: Float32Array } | undefined;
+    this.#ops.pass(() => {
+      const rows = this.#project(examples);
+      if (rows) found = { shape: rows.shape, values: floats(memory, rows).slice() };
+    });
+    if (!found) return undefined;
+    const tensor = arena.tensor(found.shape);
+    floats(memory, tensor).set(found.values);
+    return tensor;
+  }
+
+  #project(examples: readonly number[]): Tensor | undefined {
+    const features = this.#features.of(examples, this.#ops.arena);
+    return features && this.#vlm.projector.project(this.#ops, features);
   }
 
   /** Gives everything back; the model stays. */

@@ -8,7 +8,14 @@ import { type Checkpoint, restore, save } from "./checkpoint.ts";
 import type { FakeQuant } from "./fake_quant.ts";
 import type { Features } from "./features.ts";
 import { predict } from "./forward.ts";
-import { labelConfidence, type LossSettings, type LossValues, putLosses } from "./losses.ts";
+import {
+  labelConfidence,
+  type LossSettings,
+  type LossValues,
+  putLosses,
+  putMatch,
+  type Teaching,
+} from "./losses.ts";
 import { clipFactor, type Optimiser } from "./optimiser.ts";
 import type { BatchOrder } from "./order.ts";
 import type { Parameters } from "./parameters.ts";
@@ -96,6 +103,13 @@ export async function train(
   }
 }
 
+/** What one counted row, or number of a row, weighs in the step. */
+interface Scales {
+  readonly label: number;
+  readonly compare: number;
+  readonly match: number;
+}
+
 class Trainer {
   readonly #training: Training;
   readonly #settings: TrainSettings;
@@ -114,8 +128,10 @@ class Trainer {
     if (gamma !== "adaptive" && !(gamma >= 0 && gamma <= 1)) {
       throw badRequest(`Gamma must be "adaptive" or from 0 to 1, not ${gamma}.`);
     }
-    if (losses.distillWeight !== 0 && !training.teacher) {
-      throw badRequest("Distillation needs a teacher; give one or set its weight to 0.");
+    if ((losses.distillWeight !== 0 || losses.matchWeight !== 0) && !training.teacher) {
+      throw badRequest(
+        "Distillation and feature match need a teacher; give one or set their weights to 0.",
+      );
     }
     this.#training = training;
     this.#settings = settings;
@@ -178,11 +194,15 @@ class Trainer {
     const compared = mask === "released"
       ? sum(parts, ({ part }) => part.length)
       : sum(parts, ({ batch }) => countValid(batch.compared));
-    const values = { label: 0, distill: 0 };
+    const matched = sum(parts, ({ batch }) => batch.at.length) *
+      this.#training.vlm.language.table.columns;
+    const scales = { label: 1 / labelled, compare: 1 / compared, match: 1 / Math.max(1, matched) };
+    const values = { label: 0, distill: 0, match: 0 };
     for (const { part, batch } of parts) {
-      const { label, distill } = this.#pass(part, batch, 1 / labelled, 1 / compared);
+      const { label, distill, match } = this.#pass(part, batch, scales);
       values.label += label;
       values.distill += distill;
+      values.match += match;
     }
     for (const fake of fakes) {
       const gradient = parameters.gradient(fake.weight.latent);
@@ -190,7 +210,8 @@ class Trainer {
       fake.mask(gradient);
     }
     const gradientNorm = parameters.gradientNorm();
-    const loss = losses.labelWeight * values.label + losses.distillWeight * values.distill;
+    const loss = losses.labelWeight * values.label + losses.distillWeight * values.distill +
+      losses.matchWeight * values.match;
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       throw badRequest(
         `Training diverged at step ${
@@ -219,25 +240,35 @@ class Trainer {
     return parts;
   }
 
-  #pass(part: number[], batch: Batch, labelScale: number, compareScale: number): LossValues {
+  #pass(part: number[], batch: Batch, scales: Scales): LossValues {
     const { vlm, features, teacher } = this.#training;
     const { losses } = this.#settings;
     const tape = this.#tape;
     tape.reset();
-    const seen = features.of(part, tape.arena);
-    const logits = predict(tape, vlm, batch, seen);
-    const label = { labels: tape.integers(batch.labels), scale: labelScale };
-    const teaching = teacher && losses.distillWeight !== 0
-      ? {
-        logits: teacher.of(part, tape.arena),
-        labels: tape.integers(batch.compared),
-        scale: compareScale,
-        gamma: this.#gamma ??= this.#measureGamma(teacher),
-      }
-      : undefined;
-    const values = putLosses(tape, logits, label, teaching, losses);
+    const looked = features.of(part, tape.arena);
+    const seen = looked && vlm.projector.project(tape, looked);
+    const targets = seen && losses.matchWeight !== 0 && teacher?.rows(part, tape.arena);
+    const match = targets ? putMatch(tape, seen, targets, scales.match, losses.matchWeight) : 0;
+    let values = { label: 0, distill: 0 };
+    if (losses.labelWeight !== 0 || losses.distillWeight !== 0) {
+      const logits = predict(tape, vlm, batch, seen);
+      const label = { labels: tape.integers(batch.labels), scale: scales.label };
+      values = putLosses(tape, logits, label, this.#teaching(part, batch, scales.compare), losses);
+    }
     tape.backward();
-    return values;
+    return { ...values, match };
+  }
+
+  #teaching(part: readonly number[], batch: Batch, scale: number): Teaching | undefined {
+    const { teacher } = this.#training;
+    if (!teacher || this.#settings.losses.distillWeight === 0) return undefined;
+    const { arena } = this.#tape;
+    return {
+      logits: teacher.of(part, arena),
+      labels: this.#tape.integers(batch.compared),
+      scale,
+      gamma: this.#gamma ??= this.#measureGamma(teacher),
+    };
   }
 
   #measureGamma(teacher: Teacher): number {

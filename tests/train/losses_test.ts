@@ -1,8 +1,9 @@
 // Losses through the tape against the reference implementations' values and gradients.
 import { assert, assertAlmostEquals } from "@std/assert";
+import { Random } from "../../src/base/random.ts";
 import { floats, tensorFrom } from "../../src/tensor/tensor.ts";
 import { batchOf, countValid, type Mask } from "../../src/train/batch.ts";
-import { labelConfidence, type LossSettings, putLosses } from "../../src/train/losses.ts";
+import { labelConfidence, type LossSettings, putLosses, putMatch } from "../../src/train/losses.ts";
 import { Parameters } from "../../src/train/parameters.ts";
 import { Tape } from "../../src/train/tape.ts";
 import { Engine } from "../../wasm/mod.ts";
@@ -19,7 +20,13 @@ interface Case {
 
 const golden = readGolden("losses.safetensors");
 const cases = golden.cases as Record<string, Case>;
-const PLAIN: LossSettings = { labelWeight: 0, smoothing: 0, distillWeight: 0, temperature: 1 };
+const PLAIN: LossSettings = {
+  labelWeight: 0,
+  smoothing: 0,
+  distillWeight: 0,
+  temperature: 1,
+  matchWeight: 0,
+};
 
 /** Runs one loss on a case; gives its value and the gradient of all student logits [batch, length, vocabulary]. */
 function run(engine: Engine, name: string, mask: Mask, settings: LossSettings) {
@@ -105,7 +112,13 @@ Deno.test("label loss, distillation and confidence equal the reference, values a
 Deno.test("weights scale gradients, losses add up, and a temperature is that of softer logits", async () => {
   const engine = await Engine.create({ threads: 1 });
   try {
-    const settings = { labelWeight: 2, smoothing: 0.1, distillWeight: 3, temperature: 1 };
+    const settings = {
+      labelWeight: 2,
+      smoothing: 0.1,
+      distillWeight: 3,
+      temperature: 1,
+      matchWeight: 0,
+    };
     const both = run(engine, "small", "shifted", settings);
     const label = run(engine, "small", "shifted", {
       ...settings,
@@ -144,6 +157,47 @@ Deno.test("weights scale gradients, losses add up, and a temperature is that of 
       p.forEach((p, i) => sum += (gamma * p - (1 - gamma) * q[i]!) * Math.log(p / q[i]!));
     }
     assertAlmostEquals(softer.values.distill, 16 * sum / tokens, 1e-5 * 16 * sum / tokens);
+  } finally {
+    engine.close();
+  }
+});
+
+Deno.test("the gradients of a temperature and of the feature match are those of central differences", async () => {
+  const engine = await Engine.create({ threads: 1 });
+  const { memory } = engine;
+  try {
+    const random = new Random(9);
+    const normal = () => Float32Array.from({ length: 3 * 8 }, () => random.normal());
+    const student = tensorFrom(memory, [3, 8], normal());
+    const target = tensorFrom(memory, [3, 8], normal());
+    const parameters = new Parameters(engine);
+    const { gradient } = parameters.add("student", student);
+    const tape = new Tape(engine, parameters);
+    const soft = { ...PLAIN, distillWeight: 0.7, temperature: 3 };
+    const losses: Record<string, () => number> = {
+      temperature: () => {
+        const labels = tape.integers([0, 0, -100]);
+        const teaching = { labels, scale: 0.5, logits: target, gamma: 0.3 };
+        return 0.7 * putLosses(tape, student, { labels, scale: 0.5 }, teaching, soft).distill;
+      },
+      match: () => 1.5 * putMatch(tape, student, target, 1 / 24, 1.5),
+    };
+    for (const [name, loss] of Object.entries(losses)) {
+      parameters.zeroGradients();
+      loss();
+      const got = floats(memory, gradient).slice();
+      const values = floats(memory, student);
+      assert(got.some((value) => Math.abs(value) > 1e-3));
+      got.forEach((value, i) => {
+        const old = values[i]!;
+        values[i] = old + 0.01;
+        const high = loss();
+        values[i] = old - 0.01;
+        const low = loss();
+        values[i] = old;
+        assertAlmostEquals(value, (high - low) / 0.02, 2e-4, `${name}, number ${i}`);
+      });
+    }
   } finally {
     engine.close();
   }

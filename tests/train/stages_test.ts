@@ -35,6 +35,11 @@ const STAGES: Record<string, Stage> = {
     run: (vlm, settings, options) => trainProjector({ engine, vlm }, examples, settings, options),
     changes: /^multi_modal_projector\./,
   },
+  "projector (by feature match)": {
+    settings: { ...PROJECTOR_TRAINING, ...SMALL, label: 0, match: 1, tokens: 40 },
+    run: (vlm, settings, options) => trainProjector({ engine, vlm }, examples, settings, options),
+    changes: /^multi_modal_projector\./,
+  },
   language: {
     settings: { ...LANGUAGE_TRAINING, ...SMALL, tokens: 40 },
     run: (vlm, settings, options) =>

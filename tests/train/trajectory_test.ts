@@ -63,7 +63,7 @@ Deno.test("ten quantization-aware steps follow the reference's losses and gradie
       { engine, vlm, parameters, optimiser, fakes, examples, order, features, teacher },
       {
         schedule: { steps: golden.steps.length, warmup: 0, shape: "constant" },
-        losses: { labelWeight: 1, smoothing: 0, distillWeight: 1, temperature: 1 },
+        losses: { labelWeight: 1, smoothing: 0, distillWeight: 1, temperature: 1, matchWeight: 0 },
         gamma: 0.7,
         gammaSteps: 0,
         mask: "shifted",

@@ -39,13 +39,12 @@ export async function trainLanguage(
       );
     }
   }
+  const detail = [...formats].map(([name, format]) => `${name}=${formatName(format)}`);
   const restore = keepDtypes(engine.memory, projector);
   let fakes: FakeQuant[] = [];
   try {
     const reports = await runTraining(
-      `language ${
-        JSON.stringify([...formats].map(([name, format]) => [name, formatName(format)]))
-      }`,
+      { name: "language", detail },
       model,
       examples,
       settings,

@@ -1,5 +1,5 @@
 // Stage 2 of SPEED-Q: the projector alone learns to say what the language model expects of the quantized tower, on the
-// label loss (and distillation, if it is given a weight).
+// label loss; or, with other weights, it learns to say what it said of the full-precision tower.
 import { linearsOf, type ProjectorPart, vectorsOf } from "../../models/vlm.ts";
 import type { ExampleSource } from "../../train/batch.ts";
 import { narrow, widen } from "../../train/trainable.ts";
@@ -18,7 +18,7 @@ export async function trainProjector(
   const { projector } = model.vlm;
   const restore = keepDtypes(model.engine.memory, projector);
   try {
-    return await runTraining("projector", model, examples, settings, options, () => ({
+    return await runTraining({ name: "projector" }, model, examples, settings, options, () => ({
       groups: [{ tensors: widened(model.engine.memory, projector), lr: settings.lr }],
       fakes: [],
     }));

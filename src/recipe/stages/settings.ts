@@ -28,6 +28,8 @@ export interface TrainingSettings {
   readonly smoothing: number;
   /** Weight of distillation; 0 needs no teacher. */
   readonly distill: number;
+  /** Weight of the match of the projector's output with the full-precision one's; 0 leaves it out. */
+  readonly match: number;
   /** Divides the logits that distillation compares. */
   readonly temperature: number;
   /** Share of KL(student || teacher), or "adaptive": the teacher's mean probability of the labels. */
@@ -60,6 +62,7 @@ export const LANGUAGE_TRAINING: TrainingSettings = {
   label: 1,
   smoothing: 0,
   distill: 1,
+  match: 0,
   temperature: 1,
   gamma: "adaptive",
   mask: "shifted",
@@ -110,6 +113,7 @@ export function settingsProblems(settings: TrainingSettings): string[] {
   range("label", settings.label, 0);
   range("smoothing", settings.smoothing, 0, 1);
   range("distill", settings.distill, 0);
+  range("match", settings.match, 0);
   range("slack", settings.slack, 0);
   if (gamma !== "adaptive") range("gamma", gamma, 0, 1);
   if (!(temperature > 0 && temperature < Infinity)) {
@@ -118,8 +122,8 @@ export function settingsProblems(settings: TrainingSettings): string[] {
   if (teacherTop !== "auto" && !(Number.isInteger(teacherTop) && teacherTop >= 1)) {
     problems.push(`teacherTop must be "auto" or a whole number from 1, not ${teacherTop}`);
   }
-  if (settings.label === 0 && settings.distill === 0) {
-    problems.push("label and distill are both 0, so there is nothing to train on");
+  if (settings.label === 0 && settings.distill === 0 && settings.match === 0) {
+    problems.push("label, distill and match are all 0, so there is nothing to train on");
   }
   const among = (name: "shape" | "mask", choices: readonly string[]) => {
     const value: string = settings[name];
@@ -138,11 +142,14 @@ export function loopSettings(settings: TrainingSettings): TrainSettings {
   if (problems.length > 0) {
     throw badRequest(`These training settings cannot be used:\n- ${problems.join("\n- ")}`);
   }
-  const { steps, warmup, shape, label, smoothing, distill, temperature } = settings;
+  const { steps, warmup, shape, label, smoothing, distill, match, temperature } = settings;
   const { gamma, mask, clip, refresh, tokens, checkpointBlocks } = settings;
   return {
     schedule: { steps, warmup, shape },
-    losses: { labelWeight: label, smoothing, distillWeight: distill, temperature },
+    losses: {
+      ...{ labelWeight: label, smoothing, temperature },
+      ...{ distillWeight: distill, matchWeight: match },
+    },
     ...{ gamma, gammaSteps: GAMMA_STEPS, mask, clip, refresh, tokens, checkpointBlocks },
   };
 }

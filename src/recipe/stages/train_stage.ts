@@ -57,7 +57,7 @@ export interface Named {
 
 /** Runs a stage: `prepare` makes weights trainable, after the fingerprint of the untouched model is taken. */
 export async function runTraining(
-  stage: string,
+  stage: { readonly name: string; readonly detail?: unknown },
   { engine, vlm }: StageModel,
   examples: ExampleSource,
   settings: TrainingSettings,
@@ -66,9 +66,10 @@ export async function runTraining(
 ): Promise<StepReport[]> {
   const loop = loopSettings(settings);
   const { teacher: full, signal, onStep, checkpoint } = options;
-  if (settings.distill !== 0 && !full) {
+  const taught = settings.distill !== 0 || settings.match !== 0;
+  if (taught && !full) {
     throw badRequest(
-      `The ${stage} stage distils, so it needs the full-precision model as teacher.`,
+      `The ${stage.name} stage compares with full precision, so it needs that model as teacher.`,
     );
   }
   const fingerprint = fingerprintOf(stage, engine, vlm, full, examples, settings);
@@ -93,9 +94,10 @@ export async function runTraining(
     cleanups.push(() => optimiser.free());
     const features = new Features(engine, vlm, examples, { companions, exact });
     cleanups.push(() => features.free());
-    const teacher = full && settings.distill !== 0
+    const teacher = full && taught
       ? new Teacher(engine, full, examples, {
         ...{ companions, mask: settings.mask, top: settings.teacherTop },
+        keepFeatures: settings.match !== 0,
       })
       : undefined;
     if (teacher) cleanups.push(() => teacher.free());
@@ -115,14 +117,14 @@ function frozen(blocks: readonly { readonly linears: readonly Linear[] }[]): Lin
 
 /** Of everything that decides a run's result. */
 function fingerprintOf(
-  stage: string,
+  stage: unknown,
   engine: Engine,
   vlm: Vlm,
   teacher: Vlm | undefined,
   examples: ExampleSource,
   settings: TrainingSettings,
 ): string {
-  const print = new Fingerprint().add(stage).add(JSON.stringify(settings)).add(
+  const print = new Fingerprint().add(JSON.stringify(stage)).add(JSON.stringify(settings)).add(
     examples.fingerprint,
   );
   print.add(engine.build);
