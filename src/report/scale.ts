@@ -14,6 +14,8 @@ export interface Scale {
 /** From this ratio of largest to smallest on, small values vanish on a linear axis. */
 const WIDE = 25;
 const LOG_TICKS = 6;
+/** Powers of ten below this are no longer exact. */
+const TINY = 1e-300;
 
 /** A linear axis from zero (or from the smallest negative) to a round number that holds all values. */
 export function linearScale(values: readonly number[]): Scale {
@@ -29,7 +31,7 @@ export function linearScale(values: readonly number[]): Scale {
 
 /** A logarithmic axis between 1, 2 or 5 times powers of ten, around all positive values; the others lie at its beginning. */
 export function logScale(values: readonly number[]): Scale {
-  const positive = values.filter((value) => value > 0);
+  const positive = values.filter((value) => value > TINY);
   const [low, high] = [smallest(positive), largest(positive)];
   const powers = [Math.floor(Math.log10(low)) - 1, Math.ceil(Math.log10(high)) + 1] as const;
   const marks = Array.from({ length: powers[1] - powers[0] + 1 }, (_, i) => powers[0] + i)
@@ -47,19 +49,19 @@ export function logScale(values: readonly number[]): Scale {
   return {
     log: true,
     ticks,
-    place: (value) => value > 0 ? clamp((Math.log10(value) - from) / (to - from)) : 0,
+    place: (value) => value > TINY ? clamp((Math.log10(value) - from) / (to - from)) : 0,
   };
 }
 
 /** The axis that shows these finite values best. */
 export function fittingScale(values: readonly number[]): Scale {
-  const wide = values.length > 1 && values.every((value) => value > 0) &&
+  const wide = values.length > 1 && values.every((value) => value > TINY) &&
     largest(values) / smallest(values) > WIDE;
   return wide ? logScale(values) : linearScale(values);
 }
 
 function roundStep(wanted: number): number {
-  const rough = Math.max(wanted, 1e-300);
+  const rough = Math.max(wanted, TINY);
   const power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].map((digit) => digit * power).find((step) => step >= rough * 0.999)!;
 }
