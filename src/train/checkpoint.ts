@@ -27,12 +27,22 @@ export interface Named {
   readonly tensor: Tensor;
 }
 
+/** What a run remembers besides tensors. */
+export interface RunState {
+  /** Steps taken. */
+  readonly steps: number;
+  /** The measured share of KL(student || teacher), once it is. */
+  readonly gamma?: number | undefined;
+  /** Reports of the steps taken. */
+  readonly history: readonly unknown[];
+}
+
 /** Writes the state. */
 export async function save(
   memory: Memory,
   { path, fingerprint }: Checkpoint,
   tensors: readonly Named[],
-  state: unknown,
+  state: RunState,
 ): Promise<void> {
   const file = writeAside(path);
   try {
@@ -59,7 +69,7 @@ export async function restore(
   memory: Memory,
   { path, fingerprint, resume }: Checkpoint,
   tensors: readonly Named[],
-): Promise<unknown> {
+): Promise<RunState | undefined> {
   if (!resume || kindOf(path) === "none") return undefined;
   const source = openFile(path);
   try {
@@ -85,9 +95,17 @@ export async function restore(
       return { begin: entry.begin, tensor };
     });
     const state = parseJson(header.metadata.get("state") ?? "", path);
+    if (!isState(state)) throw badFile(path, "holds no state of a run; remove the file.");
     for (const { begin, tensor } of places) await source.read(begin, bytesOf(memory, tensor));
     return state;
   } finally {
     source.close();
   }
+}
+
+function isState(value: unknown): value is RunState {
+  if (typeof value !== "object" || value === null) return false;
+  const { steps, gamma, history } = value as Record<string, unknown>;
+  return Number.isSafeInteger(steps) && Array.isArray(history) && history.length === steps &&
+    (gamma === undefined || typeof gamma === "number");
 }

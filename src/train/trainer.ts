@@ -149,15 +149,15 @@ class Trainer {
     const { schedule: { steps }, refresh } = this.#settings;
     const { engine, parameters, optimiser, fakes } = this.#training;
     const tensors = [...parameters.all, ...optimiser.state];
-    const held = checkpoint && await restore(engine.memory, checkpoint, tensors);
-    if (held) {
-      const state = held as { steps: number; gamma?: number; history: StepReport[] };
+    const state = checkpoint && await restore(engine.memory, checkpoint, tensors);
+    if (state) {
       optimiser.steps = state.steps;
       this.#gamma = state.gamma ?? this.#gamma;
-      this.#history.push(...state.history);
+      this.#history.push(...state.history as StepReport[]);
     }
     const keep = async () => {
-      const state = { steps: optimiser.steps, gamma: this.#gamma, history: this.#history };
+      const { steps } = optimiser;
+      const state = { steps, gamma: this.#gamma, history: this.#history };
       if (checkpoint) await save(engine.memory, checkpoint, tensors, state);
     };
     let saved = optimiser.steps;
@@ -196,7 +196,8 @@ class Trainer {
       : sum(parts, ({ batch }) => countValid(batch.compared));
     const matched = sum(parts, ({ batch }) => batch.at.length) *
       this.#training.vlm.language.table.columns;
-    const scales = { label: 1 / labelled, compare: 1 / compared, match: 1 / Math.max(1, matched) };
+    const share = (counted: number) => 1 / Math.max(1, counted);
+    const scales = { label: share(labelled), compare: share(compared), match: share(matched) };
     const values = { label: 0, distill: 0, match: 0 };
     for (const { part, batch } of parts) {
       const { label, distill, match } = this.#pass(part, batch, scales);

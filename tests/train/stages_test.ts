@@ -130,11 +130,23 @@ for (const [name, { settings, run, changes }] of Object.entries(STAGES)) {
         "belongs to another run",
       );
       const bytes = Deno.readFileSync(path);
-      Deno.writeFileSync(path, bytes.subarray(0, bytes.length - 4));
-      await assertRejects(
-        async () => run(await fresh(), settings, { teacher, checkpoint: again }),
-        LobitError,
-      );
+      const text = new TextDecoder("latin1").decode(bytes);
+      const damaged = [
+        bytes.subarray(0, bytes.length - 4),
+        Uint8Array.from(text.replace('steps\\":', 'stops\\":'), (c) => c.charCodeAt(0)),
+        Uint8Array.from(text.replace("#first", "#worst"), (c) => c.charCodeAt(0)),
+        new Uint8Array(100),
+      ];
+      for (const content of damaged) {
+        assertNotEquals(content, bytes);
+        Deno.writeFileSync(path, content);
+        const vlm = await fresh();
+        await assertRejects(
+          () => run(vlm, settings, { teacher, checkpoint: again }),
+          LobitError,
+          path,
+        );
+      }
     } finally {
       Deno.removeSync(path);
     }
