@@ -162,10 +162,12 @@ function runSection(report: RunReport): Markup {
   if (file) rows.push(["file", file.name], ["file's size", numeral(file.bytes, bytesText)]);
   return sequence(
     table("Circumstances", [{ name: "what" }, { name: "value", left: true }], rows),
-    recipe && [
-      tag("h3", {}, "The recipe as data"),
+    recipe && tag(
+      "details",
+      {},
+      tag("summary", {}, "The recipe as data"),
       tag("pre", {}, JSON.stringify(recipe, undefined, 2)),
-    ],
+    ),
   );
 }
 

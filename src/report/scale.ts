@@ -39,13 +39,15 @@ export function logScale(values: readonly number[]): Scale {
     .flatMap((power) =>
       [1, 2, 5].map((digit) => power < 0 ? digit / 10 ** -power : digit * 10 ** power)
     );
-  const first = Math.max(0, marks.findLastIndex((mark) => mark <= low));
-  const last = Math.max(first + 1, marks.findIndex((mark) => mark >= high));
+  let first = Math.max(0, marks.findLastIndex((mark) => mark <= low));
+  let last = Math.max(first + 1, marks.findIndex((mark) => mark >= high));
+  const wide = last - first > 3 * 3;
+  if (wide) [first, last] = [3 * Math.floor(first / 3), 3 * Math.ceil(last / 3)];
   const shown = marks.slice(first, last + 1);
   const [from, to] = [Math.log10(shown[0]!), Math.log10(shown.at(-1)!)];
   const decades = shown.filter((_, i) => (first + i) % 3 === 0);
   const every = Math.ceil(decades.length / LOG_TICKS);
-  const ticks = decades.length > 3 ? decades.filter((_, i) => i % every === 0) : shown;
+  const ticks = wide ? decades.filter((_, i) => i % every === 0) : shown;
   return {
     log: true,
     ticks,

@@ -63,7 +63,7 @@ export function weightSection(plan: ReportPlan): Markup {
   const charts = plan.parts.map(({ name }) => {
     const measured = plan.weights.filter(({ part, error }) => part === name && error !== undefined);
     return measured.length > 0 && columns({
-      title: `Error of each weight: ${name}`,
+      title: `Error of each weight, by its number in the table: ${name}`,
       labels: measured.map((weight) => String(1 + plan.weights.indexOf(weight))),
       series: [{ name: "error", values: measured.map(({ error }) => error), colour: 1 }],
     });

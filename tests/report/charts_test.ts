@@ -113,7 +113,7 @@ Deno.test("Whatever the values, everything drawn has finite places", () => {
 Deno.test("Axes hold all values between round numbers", () => {
   assertEquals(linearScale([0.088, 0.01]).ticks, [0, 0.05, 0.1]);
   assertEquals(logScale([0.08, 6]).ticks, [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]);
-  assertEquals(logScale([0.001, 2.3]).ticks, [0.001, 0.01, 0.1, 1]);
+  assertEquals(logScale([0.0012, 2.3]).ticks, [0.001, 0.01, 0.1, 1, 10]);
   assertEquals(logScale([0.01, 100]).place(1), 0.5);
   assertEquals(linearScale([8]).place(2), 0.25);
   const positive = fc.double({ min: 1e-12, max: 1e12, noNaN: true });
