@@ -22,6 +22,7 @@ import {
   TICKET,
   TICKET_BIAS,
 } from "../wasm/abi";
+import { dot_peak, multiply_peak, read_through } from "./ceilings";
 import { checksum } from "./checksum";
 import { attend_backward_keys, attend_backward_queries } from "./attention/backward";
 import { attend } from "./attention/forward";
@@ -206,6 +207,15 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.SignSgd:
       sign_sgd(begin, end);
+      break;
+    case Op.ReadThrough:
+      read_through(begin, end);
+      break;
+    case Op.MultiplyPeak:
+      multiply_peak(begin, end);
+      break;
+    case Op.DotPeak:
+      dot_peak(begin, end);
       break;
     default:
       unreachable();

@@ -91,4 +91,7 @@ export enum Op {
   FakeGrid,
   FakeSee,
   FakeMask,
+  ReadThrough,
+  MultiplyPeak,
+  DotPeak,
 }

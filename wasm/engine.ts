@@ -42,6 +42,8 @@ export class Engine {
   readonly memory: Memory;
   /** Which build of the kernels runs. */
   readonly build: Build;
+  /** While set, sees each call's operation and milliseconds: for profiles. */
+  watch: ((op: Op, milliseconds: number) => void) | undefined;
   readonly #exports: Exports;
   readonly #pool: Pool | undefined;
   readonly #ints: Int32Array;
@@ -99,6 +101,8 @@ export class Engine {
     floats: readonly number[] = [],
   ): void {
     if (items === 0) return;
+    const { watch } = this;
+    const begun = watch && performance.now();
     if (this.#broken) {
       throw new LobitError(
         "internal",
@@ -121,6 +125,7 @@ export class Engine {
       if (failure) throw this.#lost(failure);
       state = this.#exports.await_job(this.#maySleep);
     }
+    watch?.(op, performance.now() - begun!);
   }
 
   /** After a trap tickets are missing for ever, so no later job could finish: the engine ends. */

@@ -1,5 +1,6 @@
 // The command line: finds the verb, checks its arguments, turns errors into sentences and exit codes.
 import { badRequest, LobitError } from "../base/errors.ts";
+import { bench } from "./bench.ts";
 import type { Console } from "./console.ts";
 import { demo } from "./demo.ts";
 import { evaluateVerb } from "./eval.ts";
@@ -13,7 +14,15 @@ import type { Verb } from "./verb.ts";
 import { VERSION } from "./version.ts";
 
 /** All verbs, in the order of the overview. */
-export const VERBS: readonly Verb[] = [quantize, run, evaluateVerb, inspect, exportVerb, demo];
+export const VERBS: readonly Verb[] = [
+  quantize,
+  run,
+  evaluateVerb,
+  inspect,
+  exportVerb,
+  bench,
+  demo,
+];
 
 const DONE = 0;
 const FAILED = 1;

@@ -4,7 +4,7 @@ import { KvCache } from "../ops/kv_cache.ts";
 import { decode, encodeTiles } from "../models/vlm.ts";
 import { sequencesOf } from "../tensor/sequences.ts";
 import { bytesOf, floats, sliceRows, type Tensor } from "../tensor/tensor.ts";
-import type { LoadedModel } from "./model.ts";
+import type { Runnable } from "./model.ts";
 import type { Request } from "./request.ts";
 
 /** One sequence to continue. */
@@ -39,7 +39,7 @@ export function contextOf(
 
 /** Runs the jobs to their end. `turn` is called between rounds, so that callers can stream, breathe and stop. */
 export async function runJobs(
-  model: LoadedModel,
+  model: Runnable,
   jobs: readonly Job[],
   options: {
     readonly context?: number | undefined;
@@ -80,7 +80,7 @@ export async function runJobs(
 }
 
 function prefill(
-  model: LoadedModel,
+  model: Runnable,
   requests: readonly Request[],
   caches: readonly KvCache[],
 ): Float32Array[] {
@@ -113,7 +113,7 @@ function prefill(
 }
 
 function step(
-  model: LoadedModel,
+  model: Runnable,
   ids: readonly number[],
   caches: readonly KvCache[],
 ): Float32Array[] {
@@ -124,7 +124,7 @@ function step(
   return logitsOf(model, hidden);
 }
 
-function logitsOf({ ops, vlm, engine }: LoadedModel, hidden: Tensor): Float32Array[] {
+function logitsOf({ ops, vlm, engine }: Runnable, hidden: Tensor): Float32Array[] {
   const logits = ops.linear(hidden, vlm.language.head);
   return Array.from(
     { length: logits.shape[0]! },
@@ -133,10 +133,7 @@ function logitsOf({ ops, vlm, engine }: LoadedModel, hidden: Tensor): Float32Arr
 }
 
 /** All requests' tiles through tower and projector: [image tokens, dim], or nothing without pictures. */
-export function encodeImages(
-  model: Pick<LoadedModel, "ops" | "vlm" | "engine">,
-  requests: readonly Request[],
-): Tensor | undefined {
+export function encodeImages(model: Runnable, requests: readonly Request[]): Tensor | undefined {
   const { ops, vlm, engine } = model;
   const { imageSize, tokensPerTile } = vlm.input;
   const images = requests.flatMap(({ images }) => images);

@@ -11,16 +11,20 @@ export interface LoadOptions extends EngineOptions {
   activations?: "int8" | "f32";
 }
 
-/** A loaded model. Close it to end its threads. */
-export interface LoadedModel {
-  /** Tokenizer, template, architecture and where it came from. */
-  readonly open: OpenModel;
+/** What prefill and decode need of a model. */
+export interface Runnable {
   /** Kernels, memory, threads. */
   readonly engine: Engine;
   /** Operations; packed models compute exactly, the same bits on every machine. */
   readonly ops: Infer;
   /** Weights. */
   readonly vlm: Vlm;
+}
+
+/** A loaded model. Close it to end its threads. */
+export interface LoadedModel extends Runnable {
+  /** Tokenizer, template, architecture and where it came from. */
+  readonly open: OpenModel;
   /** Ends the threads and closes the files. */
   close(): void;
 }

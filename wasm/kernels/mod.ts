@@ -1,4 +1,5 @@
 /** One typed function per kernel; see `kernels/README.md` for what each computes. */
+export * from "./ceilings.ts";
 export * from "./checksum.ts";
 export * from "./attention.ts";
 export * from "./copy.ts";
