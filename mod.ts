@@ -77,15 +77,16 @@ export type {
 } from "./src/models/inspect.ts";
 
 // Quantizing and exporting.
-export {
-  quantize,
-  type QuantizeOptions,
-  type QuantizeReport,
-  type RecipeChoice,
-} from "./src/recipe/quantize.ts";
+export { quantize, type QuantizeOptions, type QuantizeReport } from "./src/recipe/quantize.ts";
+export { chooseRecipe, type RecipeChoice, RECIPES } from "./src/recipe/choose.ts";
+export { type SpeedQOptions, speedQRecipe } from "./src/recipe/speed_q.ts";
+export type { TrainingSettings } from "./src/recipe/stages/settings.ts";
 export type { Plan, PlannedWeight } from "./src/recipe/plan.ts";
 export type { Method, Recipe, Rule, Stage } from "./src/recipe/recipe.ts";
-export type { Progress } from "./src/recipe/run.ts";
+export type { Progress, StageReport } from "./src/recipe/run.ts";
+export type { BlockReport } from "./src/recipe/blocks.ts";
+export type { RefitReport } from "./src/recipe/projector.ts";
+export type { StepReport } from "./src/train/trainer.ts";
 export { type ExportOptions, exportPacked, type ExportReport } from "./src/models/export.ts";
 
 // Evaluating.
@@ -95,10 +96,10 @@ export {
   type EvaluateOptions,
   type Evaluation,
 } from "./src/eval/evaluate.ts";
-export { openEvalData } from "./src/data/files.ts";
+export { openChatData, openEvalData } from "./src/data/files.ts";
 export { type EvalItem, type EvalOption, readEvalTsv, type TsvOptions } from "./src/data/tsv.ts";
 export type { ScoreTable } from "./src/data/score.ts";
-export type { BadRecord, DataSet, ImageRef } from "./src/data/items.ts";
+export type { BadRecord, ChatItem, DataSet, ImageRef } from "./src/data/items.ts";
 
 // Types that the ones above are made of.
 export type { CalibratedMethod } from "./src/quant/methods.ts";

@@ -5,7 +5,7 @@ import { architectureOf, SHAPES } from "../bench/shapes.ts";
 import type { Speed, SpeedOptions } from "../bench/speed.ts";
 import { badRequest } from "../base/errors.ts";
 import { openModel } from "../models/open.ts";
-import { chooseRecipe } from "../recipe/quantize.ts";
+import { chooseRecipe } from "../recipe/choose.ts";
 import { formatFor } from "../recipe/recipe.ts";
 import type { Arguments } from "./flags.ts";
 import { bytesText, table } from "./text.ts";

@@ -2,11 +2,13 @@
 import { formatName } from "../formats/format.ts";
 import { openModel, type StoredTensor } from "../models/open.ts";
 import { type Plan, planRecipe } from "../recipe/plan.ts";
-import { chooseRecipe, quantize as quantizeModel, type RecipeChoice } from "../recipe/quantize.ts";
+import { chooseRecipe, type RecipeChoice, RECIPES } from "../recipe/choose.ts";
+import { quantize as quantizeModel } from "../recipe/quantize.ts";
 import { parseRule } from "../recipe/recipe.ts";
 import type { ReportPlan } from "../report/report.ts";
 import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
+import { ownRecipe, readData } from "./data.ts";
 import { Reporter } from "./report.ts";
 import { REPORT_FLAGS, reportWanted } from "./report_flags.ts";
 import { bytesText, countText, table } from "./text.ts";
@@ -70,7 +72,29 @@ export const quantize: Verb = {
       help:
         "format of the linears whose names match, e.g. '*.v_proj=w4g32q128' or '*.lm_head=keep'",
     },
-    { name: "recipe", kind: "text", value: "NAME", help: "how codes are found (default rtn)" },
+    {
+      name: "recipe",
+      kind: "text",
+      value: "NAME",
+      help: `how codes are found: ${RECIPES.join(", ")} (default rtn), or a JSON file of your own`,
+    },
+    {
+      name: "data",
+      kind: "text",
+      value: "FILE",
+      help:
+        "conversations with pictures (LLaVA style JSONL, or a TSV with answers) to calibrate and train on",
+    },
+    {
+      name: "calibration-items",
+      kind: "number",
+      value: "N",
+      help: "conversations that calibration looks at (default 320); training takes all",
+    },
+    { name: "seed", kind: "number", value: "N", help: "seed of every random choice (default 0)" },
+    { name: "quick", kind: "switch", help: "speed-q in a few minutes, for a first look" },
+    { name: "equalize", kind: "switch", help: "calibrated recipes: scale channels before" },
+    { name: "resume", kind: "switch", help: "go on from what a stopped run has left in FILE.work" },
     { name: "dry-run", kind: "switch", help: "print the plan and stop" },
     ...REPORT_FLAGS,
     ...ENGINE_FLAGS,
@@ -86,6 +110,10 @@ export const quantize: Verb = {
       "a finer vision tower, clipped ranges",
     ],
     [
+      "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --recipe speed-q --data calib.jsonl",
+      "trained at 2 bits; stop it any time and go on with --resume",
+    ],
+    [
       "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --set '*.down_proj=w4'",
       "single linears finer than the others",
     ],
@@ -97,6 +125,7 @@ export const quantize: Verb = {
   async run({ args, console, say }) {
     const model = args.positional[0]!;
     const choice = choiceOf(args);
+    const data = args.text("data");
     const recipe = chooseRecipe(choice);
     const dry = args.has("dry-run");
     const output = dry ? undefined : required(args, "output", "-o FILE names the packed file.");
@@ -115,17 +144,25 @@ export const quantize: Verb = {
       const reporter = wanted &&
         new Reporter(wanted, { open, recipe, engine: options, console, signal });
       try {
-        const work = () =>
-          quantizeModel(open, output, {
+        const work = async () =>
+          await quantizeModel(open, output, {
             ...options,
             recipe,
+            seed: choice.seed,
+            calibrationItems: args.number("calibration-items"),
+            resume: args.has("resume"),
+            ...(data !== undefined && { data: await readData(data, say) }),
             signal,
             onPlan(plan) {
               say(planText(model, plan, open.tensors));
               reporter?.plan(reportPlan(plan, open.tensors), adjustedTexts(plan));
             },
             onProgress(step) {
-              progress.update(step.done, step.total, step.name);
+              const { step: trained, name } = step;
+              if (trained) {
+                const label = `${step.stage}, ${name}, loss ${trained.loss.toFixed(3)}`;
+                progress.update(trained.step, trained.steps, label);
+              } else progress.update(step.done, step.total, name);
               reporter?.progress(step);
             },
           });
@@ -159,7 +196,10 @@ export const quantize: Verb = {
 
 function choiceOf(args: Arguments): RecipeChoice {
   return {
-    recipe: args.text("recipe"),
+    recipe: ownRecipe(args.text("recipe")),
+    seed: args.number("seed"),
+    quick: args.has("quick"),
+    equalize: args.has("equalize"),
     bits: args.number("bits"),
     vision: args.number("vision-bits"),
     projector: args.number("projector-bits"),

@@ -54,6 +54,11 @@ export function folderAside(path: string): AsideFolder {
   };
 }
 
+/** Removes a folder of our own and all that is in it. */
+export function removeFolder(path: string): void {
+  writing(path, () => fs().rmSync(path, { recursive: true, force: true }));
+}
+
 /** As `kindOf`, but what Deno may not look at counts as absent: making it fails if it is there. */
 export function kindIfAllowed(path: string): ReturnType<typeof kindOf> {
   try {

@@ -30,10 +30,22 @@ export interface BlockWork extends Watched {
   readonly ridge?: number | undefined;
   /** Gradient steps per block, for methods that learn. */
   readonly steps?: number | undefined;
+  /** Keeps finished blocks, and knows those of the run that this one goes on from. */
+  readonly journal?: BlockJournal | undefined;
   /** Called after every linear. */
   readonly onLinear?: ((block: string, linear: Linear) => void) | undefined;
   /** Called after every gradient step with the loss of its chunk. */
   readonly onStep?: ((block: string, step: number, loss: number) => void) | undefined;
+}
+
+/** Where finished blocks are kept. */
+export interface BlockJournal {
+  /** Whether a block is finished. */
+  has(block: Block): boolean;
+  /** Puts a finished block's tensors back, and tells its report. */
+  restore(block: Block): Promise<BlockReport>;
+  /** Keeps a finished block. */
+  save(block: Block, report: BlockReport): Promise<void>;
 }
 
 /** What became of a block. Errors are squared differences from the teacher's output, relative to its squares. */
@@ -62,11 +74,19 @@ export async function quantizeBlocks(work: BlockWork): Promise<BlockReport[]> {
     const linears = block.linears.filter(({ name, weight }) =>
       work.formats.has(name) && weight.kind === "dense"
     );
+    const known = linears.length > 0 ? await restored(work, block) : undefined;
+    if (known) {
+      for (const linear of linears) work.onLinear?.(block.name, linear);
+      reports.push(known);
+      continue;
+    }
     const two = new TwoWeights(work.ops.engine.memory, linears);
     try {
       const report = await quantizeBlock(work, block, linears, two);
       two.finish();
-      if (report) reports.push(report);
+      if (!report) continue;
+      reports.push(report);
+      await work.journal?.save(block, report);
     } catch (error) {
       two.cancel();
       throw error;
@@ -75,13 +95,24 @@ export async function quantizeBlocks(work: BlockWork): Promise<BlockReport[]> {
   return reports;
 }
 
+/** Takes both streams through a block that an earlier run has finished. */
+async function restored(work: BlockWork, block: Block): Promise<BlockReport | undefined> {
+  const { teacher, student, journal } = work;
+  if (!journal?.has(block)) return undefined;
+  // The teacher's outputs need the block as it was.
+  for (let c = 0; c < teacher.length; c++) teacher[c] = runBlock(work, block, teacher[c]!, c);
+  const report = await journal.restore(block);
+  for (let c = 0; c < student.length; c++) student[c] = runBlock(work, block, student[c]!, c);
+  return report;
+}
+
 async function quantizeBlock(
   work: BlockWork,
   block: Block,
   linears: readonly Linear[],
   two: TwoWeights,
 ): Promise<BlockReport | undefined> {
-  const { ops, teacher, student, method } = work;
+  const { teacher, student, method } = work;
   if (linears.length === 0) {
     for (const states of new Set([teacher, student])) {
       for (let c = 0; c < states.length; c++) states[c] = runBlock(work, block, states[c]!, c);

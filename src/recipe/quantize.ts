@@ -1,42 +1,39 @@
 // A model folder in, a packed file out: opens, plans, loads, runs the recipe and writes.
 import { badRequest, throwIfAborted } from "../base/errors.ts";
+import { sampleItems } from "../data/sample.ts";
+import type { ChatItem } from "../data/items.ts";
 import type { ByteSink } from "../io/bytes.ts";
 import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
-import { isSameFile, kindIfAllowed } from "../io/host_folder.ts";
+import { isSameFile, kindIfAllowed, removeFolder } from "../io/host_folder.ts";
 import { type OpenModel, openModel } from "../models/open.ts";
 import { writePacked } from "../models/packed_file.ts";
-import { Engine, type EngineOptions } from "../../wasm/mod.ts";
+import { linearsOf, partsOf, vectorsOf, type Vlm } from "../models/vlm.ts";
+import { byteLength } from "../tensor/tensor.ts";
+import { Fingerprint } from "../train/fingerprint.ts";
+import { Engine, type EngineOptions, kernels } from "../../wasm/mod.ts";
+import { chooseRecipe, type RecipeChoice } from "./choose.ts";
+import { calibrationRequests } from "./feed.ts";
+import { Journal } from "./journal.ts";
 import { type Plan, planRecipe } from "./plan.ts";
-import { type Recipe, rtnRecipe, type Rule } from "./recipe.ts";
-import { type Progress, runPlan } from "./run.ts";
-
-/** What to do to a model: the name of a recipe with its bits, or a recipe of your own. */
-export interface RecipeChoice {
-  /** A recipe, or the name of a known one; default `rtn`. */
-  readonly recipe?: string | Recipe | undefined;
-  /** Bits of the linears of vision tower and language model: 2, 3, 4 or 16; default 4. */
-  readonly bits?: number | undefined;
-  /** Bits of the vision tower, if others. */
-  readonly vision?: number | undefined;
-  /** Bits of the projector: 4, 8 or 16; default 16. */
-  readonly projector?: number | undefined;
-  /** Bits of the language model, if others. */
-  readonly language?: number | undefined;
-  /** Bits of embedding and head: 4, 8 or 16; default 4. */
-  readonly embedding?: number | undefined;
-  /** Whether each group's range first shrinks to the least weight error. */
-  readonly clip?: boolean | undefined;
-  /** Formats by linear name, applied last. */
-  readonly rules?: readonly Rule[] | undefined;
-}
+import { needsData, type Recipe, stageNeedsData } from "./recipe.ts";
+import { type Progress, type RunOptions, runPlan, type StageReport } from "./run.ts";
+import { openExamples } from "./stages/examples.ts";
 
 /** How to quantize. */
 export interface QuantizeOptions extends RecipeChoice, EngineOptions {
+  /** Conversations with pictures, for recipes that calibrate or train; see openChatData. */
+  readonly data?: readonly ChatItem[] | undefined;
+  /** Conversations that calibration looks at, drawn by the seed; default 320. Training takes all. */
+  readonly calibrationItems?: number | undefined;
+  /** Goes on from what a stopped run has left in `OUT.work`. */
+  readonly resume?: boolean | undefined;
+  /** Whether to keep finished blocks and training states in `OUT.work` meanwhile; default: if the recipe needs data. */
+  readonly journal?: boolean | undefined;
   /** Stops the work; no file is left then. */
   readonly signal?: AbortSignal | undefined;
   /** Called with the whole plan before any work. */
   readonly onPlan?: (plan: Plan) => void;
-  /** Called after each linear. */
+  /** Called after each linear and each training step. */
   readonly onProgress?: (progress: Progress) => void;
 }
 
@@ -44,40 +41,15 @@ export interface QuantizeOptions extends RecipeChoice, EngineOptions {
 export interface QuantizeReport {
   /** What became of each weight. */
   readonly plan: Plan;
+  /** What each stage did. */
+  readonly stages: readonly StageReport[];
   /** Bytes of the packed file. */
   readonly fileBytes: number;
   /** Most bytes of shared memory in use at any time. */
   readonly peakMemory: number;
 }
 
-/** Recipes that can be asked for by name. */
-export const RECIPES: readonly string[] = ["rtn"];
-
-/** The recipe that a choice stands for. Throws `bad-request` on unknown names and impossible bits. */
-export function chooseRecipe(choice: RecipeChoice): Recipe {
-  const { recipe = "rtn", bits = 4, projector = 16, embedding = 4 } = choice;
-  if (typeof recipe !== "string") return recipe;
-  if (!RECIPES.includes(recipe)) {
-    throw badRequest(`There is no recipe "${recipe}"; known are: ${RECIPES.join(", ")}.`);
-  }
-  const all = {
-    vision: choice.vision ?? bits,
-    language: choice.language ?? bits,
-    projector,
-    embedding,
-  };
-  const allowed = { vision: [2, 3, 4, 16], language: [2, 3, 4, 16], projector: [4, 8, 16] };
-  for (const [part, value] of Object.entries(all)) {
-    const known = allowed[part as keyof typeof allowed] ?? allowed.projector;
-    if (!known.includes(value)) {
-      throw badRequest(
-        `The ${part} bits can be ${known.slice(0, -1).join(", ")} or ${known.at(-1)}, ` +
-          `not ${value}.`,
-      );
-    }
-  }
-  return rtnRecipe(all, choice.clip, choice.rules);
-}
+const CALIBRATION_ITEMS = 320;
 
 /**
  * Quantizes a Hugging Face folder into a packed file, given by its path or as a sink. The file is written aside and
@@ -93,33 +65,144 @@ export async function quantize(
   let engine: Engine | undefined;
   try {
     const plan = planRecipe(recipe, open.tensors);
+    checkData(recipe, options);
     options.onPlan?.(plan);
     if (typeof out === "string") checkOutput(open, out);
     engine = await Engine.create(options);
     const vlm = await open.load(engine);
     throwIfAborted(options.signal);
-    await runPlan(engine.memory, vlm, plan, options);
+    const work = typeof out === "string" && journaled(recipe, options) ? `${out}.work` : undefined;
+    const stages = await runPlan(
+      engine,
+      vlm,
+      plan,
+      await resources(open, engine, vlm, recipe, options, work),
+    );
     throwIfAborted(options.signal);
-    const write = (sink: ByteSink) => writePacked(sink, engine!, vlm, open.assets.texts, recipe);
-    let fileBytes: number;
-    if (typeof out === "string") {
-      const file = writeAside(out);
-      try {
-        await write(file);
-        fileBytes = file.size;
-        file.commit();
-      } finally {
-        file.abort();
-      }
-    } else {
-      const before = out.size;
-      await write(out);
-      fileBytes = out.size - before;
-    }
-    return { plan, fileBytes, peakMemory: engine.memory.peak };
+    const fileBytes = await write(
+      out,
+      (sink) => writePacked(sink, engine!, vlm, open.assets.texts, recipe),
+    );
+    if (work !== undefined) removeFolder(work);
+    return { plan, stages, fileBytes, peakMemory: engine.memory.peak };
   } finally {
     engine?.close();
     if (typeof model === "string") open.close();
+  }
+}
+
+function journaled(recipe: Recipe, { journal, resume }: QuantizeOptions): boolean {
+  return journal ?? (resume || recipe.stages.some(stageNeedsData));
+}
+
+function checkData(
+  recipe: Recipe,
+  { data, calibrationItems: count = CALIBRATION_ITEMS }: QuantizeOptions,
+): void {
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw badRequest(
+      `The number of calibration items must be a whole number from 1, not ${count}.`,
+    );
+  }
+  if (recipe.stages.some(stageNeedsData) && !(data && data.length > 0)) {
+    throw badRequest(
+      `The recipe "${recipe.name}" looks at data: give conversations with pictures (--data FILE.jsonl).`,
+    );
+  }
+}
+
+/** Data, teacher and journal, as far as the recipe needs them. */
+async function resources(
+  open: OpenModel,
+  engine: Engine,
+  vlm: Vlm,
+  recipe: Recipe,
+  options: QuantizeOptions,
+  work: string | undefined,
+): Promise<RunOptions> {
+  const { data = [], calibrationItems = CALIBRATION_ITEMS, seed = 0, signal, onProgress } = options;
+  const { assets } = open;
+  const calibrates = recipe.stages.some(({ method, clip }) => needsData(method) || clip);
+  const count = Math.min(calibrationItems, data.length);
+  const requests = calibrates
+    ? calibrationRequests(assets, vlm.input, sampleItems(data, { seed, count }), signal)
+    : [];
+  const examples = recipe.stages.some(({ method }) => method === "train")
+    ? await openExamples(data, assets, vlm.input, { signal })
+    : undefined;
+  let teacher: Promise<Vlm> | undefined;
+  return {
+    signal,
+    onProgress,
+    ...(calibrates && { calibration: { requests, seed } }),
+    ...(examples && { training: { examples, teacher: () => teacher ??= open.load(engine) } }),
+    ...(work !== undefined && {
+      journal: await Journal.open(
+        engine.memory,
+        work,
+        fingerprintOf(
+          open,
+          weightsOf(engine, vlm),
+          recipe,
+          requests,
+          examples?.fingerprint ?? "",
+          seed,
+        ),
+        options.resume ?? false,
+      ),
+    }),
+  };
+}
+
+/** A checksum of every weight and vector. */
+function weightsOf(engine: Engine, vlm: Vlm): Uint32Array {
+  const tensors = partsOf(vlm).flatMap((part) => [
+    ...linearsOf(part).flatMap(({ weight }) => weight.kind === "dense" ? [weight.tensor] : []),
+    ...vectorsOf(part).map(({ tensor }) => tensor),
+  ]);
+  return kernels.checksums(
+    engine,
+    tensors.map((tensor) => ({ ptr: tensor.ptr, bytes: byteLength(tensor) })),
+  );
+}
+
+/** Changes when the recipe, the model's files or the data differ. */
+function fingerprintOf(
+  open: OpenModel,
+  weights: Uint32Array,
+  recipe: Recipe,
+  requests: ReturnType<typeof calibrationRequests>,
+  examples: string,
+  seed: number,
+): string {
+  const fingerprint = new Fingerprint().add(JSON.stringify([recipe, seed, examples]))
+    .add(new Int32Array(weights.buffer));
+  for (const [file, text] of open.assets.texts) fingerprint.add(file).add(text);
+  for (const { prompt, images } of requests) {
+    fingerprint.add(prompt.ids);
+    for (const { data } of images) fingerprint.add(data);
+  }
+  return fingerprint.text;
+}
+
+/** Writes to a path, aside and renamed, or to a sink; returns the number of bytes. */
+async function write(
+  out: string | ByteSink,
+  fill: (sink: ByteSink) => Promise<void>,
+): Promise<number> {
+  if (typeof out !== "string") {
+    const before = out.size;
+    await fill(out);
+    return out.size - before;
+  }
+  const file = writeAside(out);
+  try {
+    await fill(file);
+    const { size } = file;
+    file.commit();
+    return size;
+  } finally {
+    file.abort();
   }
 }
 

@@ -9,6 +9,7 @@ import {
   symmetricFormat,
 } from "../formats/format.ts";
 import type { PartName } from "../models/vlm.ts";
+import type { TrainingSettings } from "./stages/settings.ts";
 import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
 
 /** How a linear's weight becomes codes. */
@@ -19,6 +20,8 @@ export type Method =
   | "rtn-clip"
   /** Closed-form fit of the projector's last linear to the full-precision projector; formats do not change. */
   | "refit"
+  /** Trains the part end to end, with its linears on the grid of their formats; see Stage.training. */
+  | "train"
   /** Methods that look at calibration data, block by block. Linears outside blocks are rounded to nearest. */
   | CalibratedMethod;
 
@@ -42,6 +45,10 @@ export interface Stage {
   readonly equalize?: boolean;
   /** Methods that learn: gradient steps per block. */
   readonly steps?: number;
+  /** Method `train`: how. The projector trains alone, or along with the language model. */
+  readonly training?: TrainingSettings;
+  /** Method `train`: linears whose ranges are clipped by calibration data before, as name patterns. */
+  readonly clip?: readonly string[];
 }
 
 /** Stages in order. */
@@ -119,9 +126,14 @@ export function calibratedRecipe(
   return { name: equalize ? `${method}-equalized` : method, stages };
 }
 
-/** Whether a method needs calibration data. */
+/** Whether a method looks at calibration data. */
 export function needsData(method: Method): method is CalibratedMethod | "refit" {
   return method === "refit" || method in CALIBRATED;
+}
+
+/** Whether a stage needs conversations with pictures. */
+export function stageNeedsData({ method }: Stage): boolean {
+  return needsData(method) || method === "train";
 }
 
 /** The format that a stage's rules give a linear; nothing means it is kept. */

@@ -1,61 +1,65 @@
-// Carries a plan out on a loaded model, stage by stage, linear by linear.
+// Carries a plan out on a loaded model, stage by stage. A stage changes its part only (the language stage trains the
+// projector along), and with a journal every finished block and stage is kept.
 import { badRequest } from "../base/errors.ts";
-import type { Request } from "../generate/request.ts";
-import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
-import { packLinear, replaceWeight } from "../quant/pack_linear.ts";
-import { roundClipped, roundToNearest } from "../quant/round.ts";
-import type { Coder } from "../quant/pack_linear.ts";
 import type { Format } from "../formats/format.ts";
 import type { Linear } from "../formats/weight.ts";
-import { linearsOf, type Part, partsOf, type Vlm } from "../models/vlm.ts";
-import { Infer } from "../ops/infer.ts";
-import type { Engine, Memory } from "../../wasm/mod.ts";
-import { type BlockReport, quantizeBlocks } from "./blocks.ts";
-import { languageFeed, languageStates, type States, visionFeed, visionStates } from "./feed.ts";
+import { linearsOf, type Part, partsOf, vectorsOf, type Vlm } from "../models/vlm.ts";
+import { type Coder, packLinear, replaceWeight } from "../quant/pack_linear.ts";
+import { roundClipped, roundToNearest } from "../quant/round.ts";
+import type { StepReport } from "../train/trainer.ts";
+import type { Engine } from "../../wasm/mod.ts";
+import type { BlockReport } from "./blocks.ts";
+import { calibratedStages, type Calibration } from "./calibrated.ts";
+import type { Changed, Journal } from "./journal.ts";
 import type { Plan } from "./plan.ts";
-import { projections, refitProjector, type RefitReport } from "./projector.ts";
+import type { RefitReport } from "./projector.ts";
 import { type Method, needsData, type Stage } from "./recipe.ts";
+import { type TrainingData, trainStage } from "./training.ts";
 
-/** Progress of a run: weights done of weights in all. */
+/** Progress of a run. */
 export interface Progress {
   /** What is being worked on. */
   readonly stage: string;
-  /** The linear just finished. */
+  /** The linear just finished, or the step. */
   readonly name: string;
   /** Weights done. */
   readonly done: number;
   /** Weights in all. */
   readonly total: number;
-}
-
-/** What calibrated methods look at. */
-export interface Calibration {
-  /** Kernels; their memory holds the model. */
-  readonly engine: Engine;
-  /** Conversations with pictures; see calibrationRequests. */
-  readonly requests: readonly Request[];
-  /** Tokens per linear whose inputs are looked at; default 16 per column and at least 8192. */
-  readonly tokens?: number | undefined;
-  /** Draws the tokens; default 0. */
-  readonly seed?: number | undefined;
+  /** The training step just finished, in stages that train. */
+  readonly step?: StepReport;
 }
 
 /** How to run. */
 export interface RunOptions {
-  /** Needed by recipes with calibrated methods. */
+  /** Needed by recipes with calibrated methods and for clipping before training. */
   readonly calibration?: Calibration | undefined;
+  /** Needed by stages that train. */
+  readonly training?: TrainingData | undefined;
+  /** Keeps finished work, and knows that of the run that this one goes on from. */
+  readonly journal?: Journal | undefined;
   /** Stops the work. */
   readonly signal?: AbortSignal | undefined;
-  /** Called after each linear. */
+  /** Called after each linear and each training step. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** What calibrated stages did. */
-export interface RunReport {
-  /** Errors of every block, in order. */
+/** What a stage did. */
+export interface StageReport {
+  /** Its part. */
+  readonly part: string;
+  /** Its method. */
+  readonly method: Method;
+  /** Seconds it took, in the run that finished it. */
+  readonly seconds: number;
+  /** Errors of every block, by calibrated methods. */
   readonly blocks: readonly BlockReport[];
   /** The projector's fit, if it had one. */
   readonly refit?: RefitReport | undefined;
+  /** Share of weights that clipping moved. */
+  readonly clipped?: number | undefined;
+  /** Training steps. */
+  readonly steps: readonly StepReport[];
 }
 
 const CODERS: Readonly<Partial<Record<Method, Coder>>> = {
@@ -63,121 +67,160 @@ const CODERS: Readonly<Partial<Record<Method, Coder>>> = {
   "rtn-clip": roundClipped,
 };
 
-/** Quantizes the model in place, stage after stage; a stage touches only its part. */
+/** Quantizes the model in place and reports on every stage. */
 export async function runPlan(
-  memory: Memory,
+  engine: Engine,
   vlm: Vlm,
   plan: Plan,
   options: RunOptions = {},
-): Promise<RunReport> {
-  const planned = new Map(plan.weights.map((weight) => [weight.name, weight]));
-  const total = plan.weights.reduce(
-    (sum, { format, rows, columns }) => sum + (format ? rows * columns : 0),
-    0,
-  );
-  let done = 0;
-  const report = (stage: Stage, linear: Linear) => {
-    done += linear.rows * linear.columns;
-    options.onProgress?.({ stage: stage.part, name: linear.name, done, total });
-  };
-  const calibrated = calibratedStages(vlm, plan, options);
-  const blocks: BlockReport[] = [];
-  let refit: RefitReport | undefined;
+): Promise<StageReport[]> {
+  const run = new Run(engine, vlm, plan, options);
   try {
-    for (const stage of plan.recipe.stages) {
-      const part = partsOf(vlm).find(({ name }) => name === stage.part)!;
-      const inBlocks = new Set(part.blocks.flatMap(({ linears }) => linears));
-      for (const linear of linearsOf(part)) {
-        const format = planned.get(linear.name)?.format;
-        if (!format || linear.weight.kind === "packed") continue;
-        if (needsData(stage.method) && inBlocks.has(linear)) continue;
-        const coder = CODERS[stage.method] ?? roundToNearest;
-        replaceWeight(memory, linear, packLinear(memory, linear, format, coder, options.signal));
-        report(stage, linear);
-        // Lets signals and progress through between linears.
-        await new Promise((resolve) => setTimeout(resolve));
-      }
-      if (stage.method === "refit") refit = calibrated!.refit();
-      else if (needsData(stage.method)) {
-        const formats = new Map(
-          plan.weights.flatMap(({ name, format }) => format ? [[name, format]] : []),
-        );
-        blocks.push(
-          ...await calibrated!.blocks(
-            part,
-            stage,
-            stage.method,
-            formats,
-            (linear) => report(stage, linear),
-          ),
-        );
-      }
+    const reports: StageReport[] = [];
+    for (const [index, stage] of plan.recipe.stages.entries()) {
+      reports.push(await run.stage(stage, `stage-${index + 1}-${stage.part}`));
     }
+    return reports;
   } finally {
-    calibrated?.free();
+    run.free();
   }
-  return { blocks, refit };
 }
 
-interface Calibrated {
-  blocks(
-    part: Part,
-    stage: Stage,
-    method: CalibratedMethod,
-    formats: ReadonlyMap<string, Format>,
-    onLinear: (linear: Linear) => void,
-  ): Promise<BlockReport[]>;
-  refit(): RefitReport;
-  free(): void;
-}
+class Run {
+  readonly #engine: Engine;
+  readonly #vlm: Vlm;
+  readonly #options: RunOptions;
+  readonly #formats: ReadonlyMap<string, Format>;
+  readonly #calibrated: ReturnType<typeof calibratedStages>;
+  readonly #total: number;
+  #done = 0;
 
-/** What calibrated stages need, with everything of the teacher that later stages compare with computed right away. */
-function calibratedStages(vlm: Vlm, plan: Plan, options: RunOptions): Calibrated | undefined {
-  const { stages } = plan.recipe;
-  if (!stages.some(({ method }) => needsData(method))) return undefined;
-  const { calibration, signal } = options;
-  if (!calibration || calibration.requests.length === 0) {
-    throw badRequest(
-      `The recipe "${plan.recipe.name}" needs calibration data: give conversations with pictures (--data FILE.jsonl).`,
+  constructor(engine: Engine, vlm: Vlm, plan: Plan, options: RunOptions) {
+    this.#engine = engine;
+    this.#vlm = vlm;
+    this.#options = options;
+    this.#formats = new Map(
+      plan.weights.flatMap(({ name, format }) => format ? [[name, format]] : []),
     );
+    this.#total = plan.weights.reduce(
+      (sum, { format, rows, columns }) => sum + (format ? rows * columns : 0),
+      0,
+    );
+    this.#calibrated = calibratedStages(engine, vlm, plan, options.calibration, options.signal);
   }
-  const { engine, requests, tokens, seed } = calibration;
-  const ops = new Infer(engine);
-  const sees = requests.some(({ images }) => images.length > 0);
-  const feed = { vision: visionFeed(vlm, requests), language: languageFeed(vlm, requests) };
-  const wants = (part: string) =>
-    stages.some((stage) => stage.part === part && needsData(stage.method));
-  const first: Partial<Record<string, States>> = {
-    ...(wants("vision") && { vision: visionStates(ops, vlm, feed.vision) }),
-    ...(wants("projector") && { projector: projections(ops, vlm, feed.vision) }),
-    ...(wants("language") && { language: languageStates(ops, vlm, feed.language) }),
-  };
-  return {
-    blocks(part, stage, method, formats, onLinear) {
-      if (part.name === "projector") return Promise.resolve([]);
-      if (part.name === "vision" && !sees) {
-        throw badRequest("Calibrating the vision part needs pictures, and the data has none.");
-      }
-      const plan = CALIBRATED[method];
-      const student = part.name === "vision"
-        ? visionStates(ops, vlm, feed.vision)
-        : languageStates(ops, vlm, feed.language);
-      return quantizeBlocks({
-        ops,
-        part,
-        formats,
-        feed: feed[part.name],
-        teacher: first[part.name]!,
-        student,
-        method: { ...plan, equalize: plan.equalize || (stage.equalize ?? false) },
-        tokens,
-        seed,
-        steps: stage.steps,
+
+  free(): void {
+    this.#calibrated?.free();
+  }
+
+  async stage(stage: Stage, piece: string): Promise<StageReport> {
+    const { journal } = this.#options;
+    const changed = changedBy(this.#vlm, stage);
+    if (journal?.has(piece)) {
+      const report = await journal.restore(piece, changed) as StageReport;
+      for (const linear of changed.linears) this.#count(stage, linear);
+      return report;
+    }
+    const start = performance.now();
+    const part = partsOf(this.#vlm).find(({ name }) => name === stage.part)!;
+    await this.#round(stage, part);
+    const found = await this.#improve(stage, part, piece);
+    const seconds = (performance.now() - start) / 1000;
+    const report = {
+      part: stage.part,
+      method: stage.method,
+      seconds,
+      blocks: [],
+      steps: [],
+      ...found,
+    };
+    await journal?.save(piece, changed, report);
+    return report;
+  }
+
+  /** Linears that the stage's method does not look at: all for rounding methods, else those outside blocks. */
+  async #round(stage: Stage, part: Part): Promise<void> {
+    const { memory } = this.#engine;
+    const inBlocks = new Set(part.blocks.flatMap(({ linears }) => linears));
+    const looks = needsData(stage.method) || stage.method === "train";
+    for (const linear of linearsOf(part)) {
+      const format = this.#formats.get(linear.name);
+      if (!format || linear.weight.kind === "packed" || (looks && inBlocks.has(linear))) continue;
+      const coder = CODERS[stage.method] ?? roundToNearest;
+      replaceWeight(
+        memory,
+        linear,
+        packLinear(memory, linear, format, coder, this.#options.signal),
+      );
+      this.#count(stage, linear);
+      // Lets signals and progress through between linears.
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  }
+
+  async #improve(stage: Stage, part: Part, piece: string): Promise<Partial<StageReport>> {
+    const { journal } = this.#options;
+    if (stage.method === "refit") return { refit: this.#calibrated!.refit() };
+    if (stage.method === "train") return await this.#train(stage, part, piece);
+    if (!needsData(stage.method)) return {};
+    const pieceOf = (block: string) => `${piece}-${block}`;
+    const blocks = await this.#calibrated!.blocks(part, stage, stage.method, this.#formats, {
+      journal: journal && {
+        has: (block) => journal.has(pieceOf(block.name)),
+        restore: async (block) => await journal.restore(pieceOf(block.name), block) as BlockReport,
+        save: (block, report) => journal.save(pieceOf(block.name), block, report),
+      },
+      onLinear: (linear) => this.#count(stage, linear),
+    });
+    return { blocks };
+  }
+
+  async #train(stage: Stage, part: Part, piece: string): Promise<Partial<StageReport>> {
+    const { training, journal, signal } = this.#options;
+    if (!training) {
+      throw badRequest(
+        "This recipe trains, so it needs conversations with pictures (--data FILE.jsonl).",
+      );
+    }
+    const formats = new Map(
+      part.blocks.flatMap(({ linears }) => linears).flatMap(({ name }) => {
+        const format = this.#formats.get(name);
+        return format ? [[name, format]] : [];
+      }),
+    );
+    const clipped = stage.clip
+      ? await this.#calibrated!.clip(part, stage.clip, formats)
+      : undefined;
+    const steps = await trainStage(
+      { engine: this.#engine, vlm: this.#vlm },
+      stage,
+      formats,
+      training,
+      {
         signal,
-        onLinear: (_, linear) => onLinear(linear),
-      });
-    },
-    refit: () => refitProjector(ops, vlm, feed.vision, first.projector!, undefined, signal),
-    free: () => ops.free(),
-  };
+        onStep: (step) => this.#report(stage, `step ${step.step} of ${step.steps}`, step),
+        ...(journal && { state: journal.path(`${piece}-training`) }),
+      },
+    );
+    for (const { linears } of part.blocks) for (const linear of linears) this.#count(stage, linear);
+    return { steps, ...(clipped !== undefined && { clipped }) };
+  }
+
+  #count(stage: Stage, linear: Linear): void {
+    if (!this.#formats.has(linear.name)) return;
+    this.#done += linear.rows * linear.columns;
+    this.#report(stage, linear.name);
+  }
+
+  #report(stage: Stage, name: string, step?: StepReport): void {
+    const [done, total] = [this.#done, this.#total];
+    this.#options.onProgress?.({ stage: stage.part, name, done, total, ...(step && { step }) });
+  }
+}
+
+/** Everything that a stage may change. */
+function changedBy(vlm: Vlm, stage: Stage): Changed {
+  const along = stage.method === "train" && stage.part === "language" ? ["projector"] : [];
+  const parts = partsOf(vlm).filter(({ name }) => name === stage.part || along.includes(name));
+  return { linears: parts.flatMap(linearsOf), vectors: parts.flatMap(vectorsOf) };
 }

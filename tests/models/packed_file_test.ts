@@ -42,7 +42,7 @@ async function packTiny(
   const engine = await Engine.create({ threads: 1 });
   const vlm = await open.load(engine);
   const recipe = rtnRecipe({ vision: bits, language: bits, projector: 8, embedding: 4 });
-  await runPlan(engine.memory, vlm, planRecipe(recipe, open.tensors));
+  await runPlan(engine, vlm, planRecipe(recipe, open.tensors));
   const model = assemble(open, engine, vlm);
   try {
     const sink = bufferSink("tiny.lobit");

@@ -26,7 +26,6 @@ import {
 import { projections, refitProjector } from "../../src/recipe/projector.ts";
 import { planRecipe } from "../../src/recipe/plan.ts";
 import { calibratedRecipe } from "../../src/recipe/recipe.ts";
-import { runPlan } from "../../src/recipe/run.ts";
 import { bytesOf } from "../../src/tensor/tensor.ts";
 import { Engine } from "../../wasm/mod.ts";
 
@@ -214,36 +213,48 @@ Deno.test("the projector's fit brings its output closer and changes only its las
     );
   }));
 
-Deno.test("a calibrated stage changes its part alone, needs data, and repeats itself to the bit", async () => {
-  const bits = { vision: 2, projector: 16, language: 16, embedding: 16 };
-  const recipe = calibratedRecipe("gptq", bits);
-  const rules = [
-    { layers: "*", format: "keep" },
-    { layers: "*.layer.1.mlp*", format: "w2g16q16" },
-  ];
-  const plan = planRecipe({ ...recipe, stages: [{ ...recipe.stages[0]!, rules }] }, open.tensors);
+Deno.test("calibrating blocks changes their part alone, needs data, and repeats itself to the bit", async () => {
   const results: Uint8Array[][] = [];
   for (let run = 0; run < 2; run++) {
-    await withModel(async (vlm, engine) => {
+    await withModel(async (vlm, engine, ops) => {
       const others = (name: PartName) =>
-        partsOf(vlm).filter((part) => part.name !== name).flatMap((part) =>
-          bytesOfPart(engine, part)
-        );
+        partsOf(vlm).filter((part) => part.name !== name)
+          .flatMap((part) => bytesOfPart(engine, part));
       const before = others("vision");
-      await assertRejects(() => runPlan(engine.memory, vlm, plan), LobitError, "calibration data");
-      const requests = requestsOf(vlm, 6);
-      let done = 0;
-      const { blocks } = await runPlan(engine.memory, vlm, plan, {
-        calibration: { engine, requests },
-        onProgress: (progress) => {
-          assert(progress.done > done && progress.done <= progress.total);
-          done = progress.done;
-        },
-      });
-      assertEquals(blocks.map(({ block }) => block), ["vision_tower.encoder.layer.1"]);
+      await quantizeFirst(vlm, ops, "vision", CALIBRATED.fast, "w2g16q16");
       assertEquals(others("vision"), before);
       results.push(bytesOfPart(engine, vlm.vision));
+      const nothing = quantizeBlocks({
+        ops,
+        part: vlm.vision,
+        formats: new Map(),
+        feed: visionFeed(vlm, []),
+        teacher: [],
+        student: [],
+        method: CALIBRATED.gptq,
+      });
+      await assertRejects(() => nothing, LobitError, "needs data");
     });
   }
   assertEquals(results[0], results[1]);
+});
+
+Deno.test("calibrated recipes plan the formats that their bits say", () => {
+  for (const method of Object.keys(CALIBRATED) as CalibratedMethod[]) {
+    for (const bits of [2, 3, 4]) {
+      const all = { vision: bits, projector: 16, language: bits, embedding: 4 };
+      const { weights, recipe } = planRecipe(calibratedRecipe(method, all), open.tensors);
+      assertEquals(recipe.stages.map(({ part }) => part), ["vision", "projector", "language"]);
+      for (const { name, part, format } of weights) {
+        const kept = part === "projector" || name.includes("patch_embeddings");
+        const table = /embed_tokens|lm_head/.test(name);
+        const kind = kept ? undefined : table ? "symmetric" : "bilevel";
+        assertEquals(
+          [format?.kind, format?.bits],
+          [kind, kept ? undefined : table ? 4 : bits],
+          name,
+        );
+      }
+    }
+  }
 });

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { LobitError } from "../../src/base/errors.ts";
 import { bufferSink, bufferSource } from "../../src/io/bytes.ts";
 import { openModel, openPacked } from "../../src/models/open.ts";
-import { chooseRecipe, quantize } from "../../src/recipe/quantize.ts";
+import { chooseRecipe } from "../../src/recipe/choose.ts";
+import { quantize } from "../../src/recipe/quantize.ts";
 import { testPath } from "../testing/folders.ts";
 
 const MODEL = testPath("models/pocket-internvl");
