@@ -19,7 +19,7 @@ const recipe: Recipe = speedQRecipe(
   },
 );
 
-const picture = Deno.readFileSync(testPath("images/chelsea.png"));
+const picture = Deno.readFileSync(testPath("input/image/fixtures/chroma_411.png"));
 const data: ChatItem[] = Array.from({ length: 12 }, (_, i): ChatItem => ({
   source: `item ${i}`,
   messages: [
@@ -31,7 +31,7 @@ const data: ChatItem[] = Array.from({ length: 12 }, (_, i): ChatItem => ({
     },
     { role: "assistant", content: `he ${i}` },
   ],
-  images: i % 3 === 0 ? [] : [{ kind: "bytes", bytes: picture, name: "chelsea.png" }],
+  images: i % 3 === 0 ? [] : [{ kind: "bytes", bytes: picture, name: "chroma_411.png" }],
 }));
 
 async function run(out: string, options: Partial<QuantizeOptions> = {}): Promise<void> {
