@@ -6,6 +6,7 @@ import { bitsPerWeight, layoutOf } from "../formats/layout.ts";
 import type { StoredTensor } from "../models/open.ts";
 import type { PartName } from "../models/vlm.ts";
 import { formatFor, matches, type Recipe } from "./recipe.ts";
+import { settingsProblems } from "./stages/settings.ts";
 
 /** What becomes of one weight. */
 export interface PlannedWeight {
@@ -72,6 +73,14 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
   for (const rule of recipe.stages.flatMap((stage) => stage.rules)) {
     if (!weights.some(({ name }) => matches(rule.layers, name))) {
       problems.push(`no linear matches the rule "${rule.layers}"`);
+    }
+  }
+  for (const { part, method, training } of recipe.stages) {
+    if (method !== "train") continue;
+    if (!training) problems.push(`the ${part} stage trains but has no settings for it`);
+    else problems.push(...settingsProblems(training).map((problem) => `${part} stage: ${problem}`));
+    if (part === "vision") {
+      problems.push("the vision part cannot be trained end to end; use ada-round or sign-round");
     }
   }
   if (problems.length > 0) {
