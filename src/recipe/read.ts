@@ -30,13 +30,13 @@ export function readRecipe(json: unknown, file: string): Recipe {
   const list = fields.get("stages");
   if (!Array.isArray(list)) fields.problem("stages", "expected a list of stages");
   const stages = (Array.isArray(list) ? list : []).map((value, i) =>
-    readStage(new Fields(value, `stages[${i}]`, problems), value, `stages[${i}]`)
+    readStage(new Fields(value, `stages[${i}]`, problems), value)
   );
   fields.done(file);
   return { name, stages };
 }
 
-function readStage(fields: Fields, value: unknown, path: string): Stage {
+function readStage(fields: Fields, value: unknown): Stage {
   const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
   for (const key of keys.filter((key) => !STAGE_KEYS.includes(key))) {
     fields.problem(key, `is not known; a stage has ${STAGE_KEYS.join(", ")}`);
@@ -45,7 +45,7 @@ function readStage(fields: Fields, value: unknown, path: string): Stage {
   fields.demand("method", METHODS, undefined);
   const part = fields.get("part") as PartName;
   const method = fields.get("method") as Method;
-  const training = method === "train" ? readTraining(fields, part, path) : undefined;
+  const training = method === "train" ? readTraining(fields, part) : undefined;
   const clip = fields.get("clip");
   if (
     clip !== undefined && !(Array.isArray(clip) && clip.every((name) => typeof name === "string"))
@@ -86,7 +86,7 @@ function readRules(fields: Fields): Rule[] {
   });
 }
 
-function readTraining(fields: Fields, part: PartName, path: string): TrainingSettings {
+function readTraining(fields: Fields, part: PartName): TrainingSettings {
   const usual = part === "projector" ? PROJECTOR_TRAINING : LANGUAGE_TRAINING;
   const given = fields.get("training") ?? {};
   if (typeof given !== "object" || Array.isArray(given)) {
@@ -101,7 +101,7 @@ function readTraining(fields: Fields, part: PartName, path: string): TrainingSet
   }
   const settings = { ...usual, ...given } as TrainingSettings;
   for (const problem of settingsProblems(settings)) {
-    fields.problem("training", `${path}: ${problem}`);
+    fields.problem("training", problem);
   }
   return settings;
 }
