@@ -1,17 +1,16 @@
 // `lobit quantize`: a Hugging Face folder in, one packed file out.
-import { formatName } from "../formats/format.ts";
-import { openModel, type StoredTensor } from "../models/open.ts";
-import { type Plan, planRecipe } from "../recipe/plan.ts";
+import { openModel } from "../models/open.ts";
+import { planRecipe } from "../recipe/plan.ts";
 import { chooseRecipe, type RecipeChoice, RECIPES } from "../recipe/choose.ts";
 import { quantize as quantizeModel } from "../recipe/quantize.ts";
 import { parseRule } from "../recipe/recipe.ts";
-import type { ReportPlan } from "../report/report.ts";
 import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
 import { ownRecipe, readData } from "./data.ts";
+import { adjustedTexts, planJson, planText, reportPlan } from "./plan_text.ts";
 import { Reporter } from "./report.ts";
 import { REPORT_FLAGS, reportWanted } from "./report_flags.ts";
-import { bytesText, countText, table } from "./text.ts";
+import { bytesText } from "./text.ts";
 import { engineOptions, required, type Verb } from "./verb.ts";
 
 const BITS = ["2", "3", "4", "16"];
@@ -163,7 +162,6 @@ export const quantize: Verb = {
                 const label = `${step.stage}, ${name}, loss ${trained.loss.toFixed(3)}`;
                 progress.update(trained.step, trained.steps, label);
               } else progress.update(step.done, step.total, name);
-              reporter?.progress(step);
             },
           });
         const done = await (reporter ? reporter.run(work) : work());
@@ -208,122 +206,4 @@ function choiceOf(args: Arguments): RecipeChoice {
     clip: args.has("clip"),
     rules: args.list("set").map(parseRule),
   };
-}
-
-/** A part's share of a plan. */
-interface PlannedPart {
-  name: string;
-  linears: number;
-  weights: number;
-  bitsPerWeight: number;
-  formats: string[];
-  bytes: number;
-  bytesBefore: number;
-}
-
-/** Sums of the linears of each part; norms, biases and other vectors are a row of their own. */
-function partsOf(plan: Plan, tensors: readonly StoredTensor[]): PlannedPart[] {
-  const before = new Map(tensors.map(({ name, bytes }) => [name, bytes]));
-  return [...new Set(plan.weights.map(({ part }) => part))].map((part): PlannedPart => {
-    const own = plan.weights.filter((weight) => weight.part === part);
-    const weights = own.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-    const bytes = own.reduce((sum, { bytes }) => sum + bytes, 0);
-    return {
-      name: part,
-      linears: own.length,
-      weights,
-      bitsPerWeight: 8 * bytes / weights,
-      formats: [...new Set(own.map(({ format }) => format ? formatName(format) : "kept"))],
-      bytes,
-      bytesBefore: own.reduce((sum, { name }) => sum + (before.get(`${name}.weight`) ?? 0), 0),
-    };
-  });
-}
-
-/** Linears whose groups had to be made smaller, by what was wanted and what was taken. */
-function adjustedOf(plan: Plan): { wanted: string; format: string; linears: string[] }[] {
-  const groups = new Map<string, { wanted: string; format: string; linears: string[] }>();
-  for (const { name, wanted, format } of plan.weights) {
-    if (!wanted || !format) continue;
-    const [from, to] = [formatName(wanted), formatName(format)];
-    const group = groups.get(`${from} ${to}`) ?? { wanted: from, format: to, linears: [] };
-    group.linears.push(name);
-    groups.set(`${from} ${to}`, group);
-  }
-  return [...groups.values()];
-}
-
-function adjustedTexts(plan: Plan): string[] {
-  return adjustedOf(plan).map(({ wanted, format, linears }) =>
-    `${linears.length} linears take ${format} instead of ${wanted}, since groups must divide ` +
-    `their shape (${linears[0]}${linears.length > 1 ? ", …" : ""}).`
-  );
-}
-
-function reportPlan(plan: Plan, tensors: readonly StoredTensor[]): ReportPlan {
-  const { weights, bytes } = linearSums(plan);
-  return {
-    bytesBefore: plan.bytesBefore,
-    bytes: plan.bytes,
-    vectorBytes: plan.vectorBytes,
-    bitsPerWeight: 8 * bytes / weights,
-    parts: partsOf(plan, tensors),
-    weights: plan.weights.map(({ format, wanted: _, ...weight }) => ({
-      ...weight,
-      format: format ? formatName(format) : "kept",
-    })),
-  };
-}
-
-function planJson(plan: Plan, tensors: readonly StoredTensor[]): Record<string, unknown> {
-  const { weights, bytes } = linearSums(plan);
-  return {
-    recipe: plan.recipe,
-    bytes: plan.bytes,
-    bytesBefore: plan.bytesBefore,
-    bitsPerWeight: 8 * bytes / weights,
-    vectorBytes: plan.vectorBytes,
-    parts: partsOf(plan, tensors),
-    adjusted: adjustedOf(plan),
-  };
-}
-
-function linearSums(plan: Plan): { weights: number; bytes: number } {
-  return {
-    weights: plan.weights.reduce((sum, { rows, columns }) => sum + rows * columns, 0),
-    bytes: plan.weights.reduce((sum, { bytes }) => sum + bytes, 0),
-  };
-}
-
-function planText(model: string, plan: Plan, tensors: readonly StoredTensor[]): string {
-  const parts = partsOf(plan, tensors);
-  const vectorsBefore = plan.bytesBefore - parts.reduce((sum, part) => sum + part.bytesBefore, 0);
-  const { weights, bytes } = linearSums(plan);
-  const rows = [["part", "linears", "weights", "bits/weight", "before", "after", "formats"]];
-  for (const part of parts) {
-    rows.push([
-      part.name,
-      countText(part.linears),
-      countText(part.weights),
-      part.bitsPerWeight.toFixed(2),
-      bytesText(part.bytesBefore),
-      bytesText(part.bytes),
-      part.formats.join(", "),
-    ]);
-  }
-  rows.push(
-    ["norms, biases", "", "", "", bytesText(vectorsBefore), bytesText(plan.vectorBytes), "f32"],
-    [
-      "all",
-      countText(plan.weights.length),
-      countText(weights),
-      (8 * bytes / weights).toFixed(2),
-      bytesText(plan.bytesBefore),
-      bytesText(plan.bytes),
-      "",
-    ],
-  );
-  const adjusted = adjustedTexts(plan).map((text) => `${text}\n`);
-  return `${model}, recipe ${plan.recipe.name}\n\n${table(rows, [1, 2, 3, 4, 5])}` +
-    (adjusted.length > 0 ? `\n${adjusted.join("")}` : "");
 }

@@ -7,7 +7,6 @@ import { writeFile } from "../io/host.ts";
 import type { OpenModel } from "../models/open.ts";
 import type { QuantizeReport } from "../recipe/quantize.ts";
 import type { Recipe } from "../recipe/recipe.ts";
-import type { Progress } from "../recipe/run.ts";
 import { ReportBuilder } from "../report/builder.ts";
 import { reportHtml } from "../report/html.ts";
 import { smallPicture } from "../report/picture.ts";
@@ -17,6 +16,7 @@ import type { EngineOptions } from "../../wasm/mod.ts";
 import type { Console } from "./console.ts";
 import { startProgress } from "./progress.ts";
 import type { ReportWanted } from "./report_flags.ts";
+import { addStages } from "./report_stages.ts";
 import { VERSION } from "./version.ts";
 
 /** Sample answers on the page. */
@@ -41,9 +41,6 @@ export class Reporter {
   readonly #wanted: ReportWanted;
   readonly #options: ReporterOptions;
   readonly #builder: ReportBuilder;
-  #stage: string | undefined;
-  #since = 0;
-  #last = 0;
 
   /** Begins to follow. */
   constructor(wanted: ReportWanted, options: ReporterOptions) {
@@ -58,30 +55,11 @@ export class Reporter {
   plan(plan: ReportPlan, warnings: readonly string[]): void {
     this.#builder.plan(plan);
     warnings.forEach((warning) => this.#builder.warn(warning));
-    this.#since = this.#last = performance.now();
-  }
-
-  /** Takes the end of a linear. Stages last from the last linear of the one before to their own last. */
-  progress({ stage: part }: Progress): void {
-    if (part !== this.#stage) {
-      this.#endStage();
-      const methods = this.#methodsOf(part);
-      this.#builder.stage(methods.join(", "), part);
-      if (this.#stage === undefined) this.#builder.note("Loading the model is part of this time.");
-      this.#stage = part;
-    }
-    this.#last = performance.now();
   }
 
   #methodsOf(part: string): string[] {
     const stages = this.#options.recipe.stages.filter((stage) => stage.part === part);
     return [...new Set(stages.map(({ method }) => method))];
-  }
-
-  #endStage(): void {
-    if (this.#stage === undefined) return;
-    this.#builder.endStage((this.#last - this.#since) / 1000);
-    this.#since = this.#last;
   }
 
   /** Times the run itself. */
@@ -93,7 +71,7 @@ export class Reporter {
   async finish(file: string, done: QuantizeReport): Promise<Record<string, unknown>> {
     const { html, json } = this.#wanted;
     const builder = this.#builder;
-    this.#endStage();
+    addStages(builder, done.stages);
     builder.file(file, done.fileBytes);
     builder.peakMemory(done.peakMemory);
     const accuracy = await this.#measure(file, done);

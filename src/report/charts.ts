@@ -53,6 +53,8 @@ const BELOW_PLOT = { class: "tick", y: PAD + PLOT_HEIGHT + 16 };
 /** Curves with more points are drawn by the extremes of so many stretches. */
 const STRETCHES = 800;
 const COLOURS = 6;
+/** Columns are compared by length, so they leave the linear axis later than curves. */
+const WIDE_COLUMNS = 200;
 /** No measurement is this large, and sums of such numbers overflow. */
 const BEYOND = 1e300;
 
@@ -97,7 +99,7 @@ export function bars({ title, labels, series, text = shortNumber, most }: Chart)
 export function columns({ title, labels, series, text = shortNumber, most }: Chart): Markup {
   const known = finite(series);
   if (labels.length === 0 || known.length === 0) return emptyChart(title);
-  const scale = most === undefined ? fittingScale(known) : linearScale([most]);
+  const scale = most === undefined ? fittingScale(known, WIDE_COLUMNS) : linearScale([most]);
   const slot = 1 / labels.length;
   const width = 0.8 * slot / Math.max(1, series.length);
   const drawn = series.flatMap(({ values, colour }, i) =>

@@ -11,7 +11,7 @@ export interface Scale {
   readonly ticks: readonly number[];
 }
 
-/** From this ratio of largest to smallest on, small values vanish on a linear axis. */
+/** From this ratio of largest to smallest on, a curve's small values vanish on a linear axis. */
 const WIDE = 25;
 const LOG_TICKS = 6;
 /** Powers of ten below this are no longer exact. */
@@ -55,11 +55,11 @@ export function logScale(values: readonly number[]): Scale {
   };
 }
 
-/** The axis that shows these finite values best. */
-export function fittingScale(values: readonly number[]): Scale {
-  const wide = values.length > 1 && values.every((value) => value > TINY) &&
-    largest(values) / smallest(values) > WIDE;
-  return wide ? logScale(values) : linearScale(values);
+/** The axis that shows these finite values best: logarithmic from a ratio of `wide` between largest and smallest on. */
+export function fittingScale(values: readonly number[], wide: number = WIDE): Scale {
+  const isWide = values.length > 1 && values.every((value) => value > TINY) &&
+    largest(values) / smallest(values) > wide;
+  return isWide ? logScale(values) : linearScale(values);
 }
 
 function roundStep(wanted: number): number {

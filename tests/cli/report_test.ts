@@ -35,7 +35,10 @@ Deno.test("A report holds plan, errors, times, accuracy and answers of the run",
     assertEquals([report.plan.bytes, report.peakMemory], [result.bytes, result.peakMemory]);
     assertEquals(report.plan.parts, result.parts);
     assertEquals(report.machine.threads, 2);
-    assertEquals(report.stages.map(({ part }: { part: string }) => part), ["vision", "language"]);
+    assertEquals(
+      report.stages.map(({ part, name }: { part: string; name: string }) => `${part} ${name}`),
+      ["vision rtn", "projector rtn", "language rtn"],
+    );
     const [quantizing, ...others] = report.timings;
     assertEquals(others.map(({ name }: { name: string }) => name), [
       "evaluating full precision",
