@@ -1,42 +1,52 @@
-// GMAC/s of packed products beside the bare unpack-and-dot loop: `deno run -A --v8-flags=--no-liftoff
-// tests/bench/packed_bench.ts [--quick] [--wide]`. Medians; every product is checked against the reference elsewhere.
+// GMAC/s of packed products beside the bare unpack-and-dot loop:
+// `deno run -A --v8-flags=--no-liftoff tests/bench/packed_bench.ts [--wide] [--seconds 10]`.
+// All cases take turns; the best and the median time of each are printed, as a busy machine only ever slows one down.
 import { Random } from "../../src/base/random.ts";
 import { fitFormat, layoutOf, parseFormat } from "../../src/formats/mod.ts";
 import { Engine, kernels, type Ptr } from "../../wasm/mod.ts";
 import { type BareDot, bareLoop } from "./bare_loop.ts";
 
-const quick = Deno.args.includes("--quick");
-const variants: BareDot[] = [
-  "pairs",
-  "quads",
-  ...(Deno.args.includes("--wide") ? ["wide" as const] : []),
-];
+interface Case {
+  readonly name: string;
+  readonly macs: number;
+  readonly run: () => void;
+  readonly times: number[];
+}
 
-/** Median seconds of one call. */
-function time(call: () => void): number {
-  for (let i = 0; i < 3; i++) call();
-  let start = performance.now();
-  call();
-  const repeats = Math.max(1, Math.round(8 / Math.max(0.001, performance.now() - start)));
-  const times: number[] = [];
-  for (let round = 0; round < (quick ? 7 : 15); round++) {
-    start = performance.now();
-    for (let i = 0; i < repeats; i++) call();
-    times.push((performance.now() - start) / repeats / 1000);
-  }
-  return times.sort((a, b) => a - b)[times.length >> 1]!;
+function argument(name: string): string | undefined {
+  const at = Deno.args.indexOf(name);
+  return at < 0 ? undefined : Deno.args[at + 1];
 }
 
 function randomBytes(engine: Engine, bytes: number, largest: number): Ptr {
   const random = new Random(1);
   const ptr = engine.memory.allocate(bytes);
-  const view = engine.memory.u8(ptr, bytes);
-  for (let i = 0; i < bytes; i++) view[i] = random.integer(largest + 1);
+  engine.memory.u8(ptr, bytes).forEach((_, i, view) => view[i] = random.integer(largest + 1));
   return ptr;
 }
 
-function setUp(engine: Engine, name: string, rows: number, columns: number, tokens: number) {
-  const layout = layoutOf(fitFormat(parseFormat(name), rows, columns), rows, columns);
+async function bareCase(engine: Engine, bits: 2 | 4, dot: BareDot, rows: number, columns: number) {
+  const bytes = rows * columns * bits / 8;
+  const codes = randomBytes(engine, bytes, 255) as unknown as number;
+  const a = randomBytes(engine, columns, 255) as unknown as number;
+  const loop = await bareLoop(engine.memory.wasm, bits, dot);
+  return {
+    name: `bare loop, ${bits} bits, ${rows}x${columns}, ${dot}`,
+    macs: rows * columns,
+    run: () => void loop(codes, codes + bytes, a, columns / 32, 2 ** bits - 1),
+    times: [],
+  };
+}
+
+function productCase(
+  engine: Engine,
+  format: string,
+  rows: number,
+  columns: number,
+  tokens: number,
+  dot?: kernels.Dot,
+): Case {
+  const layout = layoutOf(fitFormat(parseFormat(format), rows, columns), rows, columns);
   const weight = { layout, blob: randomBytes(engine, layout.bytes, 31) };
   const size = kernels.quantizedBytes(tokens, columns);
   const x = {
@@ -45,118 +55,61 @@ function setUp(engine: Engine, name: string, rows: number, columns: number, toke
     sums: randomBytes(engine, size.sums, 3),
   };
   const out = engine.memory.allocate(4 * rows * tokens);
-  const free = () =>
-    [weight.blob, x.codes, x.scales, x.sums, out].forEach((p) => engine.memory.free(p));
-  return { layout, weight, x, out, free };
+  const options = dot === undefined ? {} : { dot };
+  const how = `${dot ?? "chosen dot"}, ${engine.threads} thread${engine.threads > 1 ? "s" : ""}`;
+  return {
+    name: `${format}, ${rows}x${columns}, ${tokens} tokens, ${how}`,
+    macs: rows * columns * tokens,
+    run: () => kernels.packedProduct(engine, out, weight, x, tokens, undefined, options),
+    times: [],
+  };
 }
 
-const engine = await Engine.create({ threads: 1 });
+const one = await Engine.create({ threads: 1 });
 const two = await Engine.create({ threads: 2 });
-const shapes = [[896, 4864], [4864, 896]] as const;
-const formats = ["w2g16q16", "w2g64q16", "w3g16q16", "w4g32q128", "w4g16q16", "s4g32", "s8g64"];
-const bare = new Map<string, number>();
-const gmacs = (macs: number, seconds: number) => macs / seconds / 1e9;
-const cell = (value: number) => value.toFixed(1).padStart(7);
-
-console.log(
-  `build ${engine.build}; chosen for groups of 32 and 16, vector:`,
-  kernels.chooseDot(engine, true, false),
-  kernels.chooseDot(engine, false, false),
-  "matrix:",
-  kernels.chooseDot(engine, true, true),
-  kernels.chooseDot(engine, false, true),
-);
-for (const [rows, columns] of shapes) {
+const dots: BareDot[] = one.build === "relaxed" ? ["pairs", "quads"] : ["wide"];
+if (Deno.args.includes("--wide") && !dots.includes("wide")) dots.push("wide");
+const formats = ["w2g16q16", "w2g64q16", "w3g16q16", "w4g32q128", "s4g32", "s8g64"];
+const cases: Case[] = [];
+for (const [rows, columns] of [[896, 4864], [4864, 896]] as const) {
   for (const bits of [2, 4] as const) {
-    for (const kind of variants) {
-      const bytes = rows * columns * bits / 8;
-      const [codes, a] = [randomBytes(engine, bytes, 255), randomBytes(engine, columns, 255)];
-      const run = await bareLoop(engine.memory.wasm, bits, kind);
-      const at = codes as unknown as number;
-      const rate = gmacs(
-        rows * columns,
-        time(() => run(at, at + bytes, a as unknown as number, columns / 32)),
-      );
-      const key = `${bits} ${rows}`;
-      bare.set(key, Math.max(bare.get(key) ?? 0, rate));
-      console.log(
-        `bare loop ${bits} bits ${rows}x${columns} ${kind.padEnd(6)} ${cell(rate)} GMAC/s`,
-      );
-      engine.memory.free(codes);
-      engine.memory.free(a);
+    for (const dot of dots) cases.push(await bareCase(one, bits, dot, rows, columns));
+  }
+  for (const format of formats) {
+    const { groupColumns } = layoutOf(fitFormat(parseFormat(format), rows, columns), rows, columns);
+    for (const dot of kernels.dotsOf(one, groupColumns % 32 === 0)) {
+      if (dots.includes(dot)) cases.push(productCase(one, format, rows, columns, 1, dot));
     }
+    cases.push(productCase(two, format, rows, columns, 1));
+  }
+}
+for (const tokens of [4, 64, 512]) {
+  for (const format of formats) {
+    for (const engine of [one, two]) cases.push(productCase(engine, format, 896, 4864, tokens));
+  }
+}
+
+const end = performance.now() + 1000 * Number(argument("--seconds") ?? 20);
+for (let round = 0; round < 5 || performance.now() < end; round++) {
+  for (const { run, times } of cases) {
+    run();
+    const start = performance.now();
+    run();
+    times.push(performance.now() - start);
   }
 }
 console.log(
-  "\nmatvec GMAC/s      shape     " + variants.map((kind) => kind.padStart(7)).join(" ") +
-    "    share   2 threads",
+  `${one.build} build; dots chosen for one token: ${kernels.chooseDot(one, true, false)} ` +
+    `(groups of 32 and more), ${kernels.chooseDot(one, false, false)} (16); for many: ` +
+    `${kernels.chooseDot(one, true, true)}, ${kernels.chooseDot(one, false, true)}`,
 );
-for (const name of formats) {
-  for (const [rows, columns] of shapes) {
-    const one = setUp(engine, name, rows, columns, 1);
-    const kinds = kernels.dotsOf(engine, one.layout.groupColumns % 32 === 0);
-    const rates = variants.map((dot) =>
-      kinds.includes(dot)
-        ? gmacs(
-          rows * columns,
-          time(() =>
-            kernels.packedProduct(engine, one.out, one.weight, one.x, 1, undefined, { dot })
-          ),
-        )
-        : NaN
-    );
-    one.free();
-    const other = setUp(two, name, rows, columns, 1);
-    const both = gmacs(
-      rows * columns,
-      time(() => kernels.packedProduct(two, other.out, other.weight, other.x, 1)),
-    );
-    other.free();
-    const best = Math.max(...rates.filter((rate) => rate > 0));
-    const ceiling = bare.get(`${one.layout.format.bits === 2 ? 2 : 4} ${rows}`)!;
-    console.log(
-      name.padEnd(12),
-      `${rows}x${columns}`.padStart(12),
-      "  ",
-      rates.map(cell).join(" "),
-      `${(100 * best / ceiling).toFixed(0)} %`.padStart(8),
-      `${cell(both)} (x${(both / best).toFixed(2)})`,
-    );
-  }
+console.log(`GMAC/s: best, median of ${cases[0]!.times.length}`);
+for (const { name, macs, times } of cases) {
+  times.sort((a, b) => a - b);
+  const [best, median] = [times[0]!, times[times.length >> 1]!].map((ms) => macs / ms / 1e6);
+  console.log(
+    `${name.padEnd(52)} ${best!.toFixed(1).padStart(6)} ${median!.toFixed(1).padStart(6)}`,
+  );
 }
-for (const tokens of [2, 3, 4, 8, 64, 512]) {
-  if (quick && tokens > 4 && tokens < 512) continue;
-  console.log(`\n${tokens} tokens, 896x4864, GMAC/s: token by token and unpacked first; 2 threads`);
-  for (const name of formats) {
-    const [rows, columns] = shapes[0];
-    const macs = rows * columns * tokens;
-    const one = setUp(engine, name, rows, columns, tokens);
-    const kinds = kernels.dotsOf(engine, one.layout.groupColumns % 32 === 0).filter((kind) =>
-      variants.includes(kind)
-    );
-    let text = name.padEnd(12);
-    for (const dot of kinds) {
-      for (const unpackFirst of [false, true]) {
-        if (!unpackFirst && tokens > 8 && !name.startsWith("s8")) continue;
-        const options = { dot, unpackFirst };
-        const seconds = time(() =>
-          kernels.packedProduct(engine, one.out, one.weight, one.x, tokens, undefined, options)
-        );
-        text += ` ${dot}${unpackFirst ? "*" : ""} ${cell(gmacs(macs, seconds))}`;
-      }
-    }
-    const single = time(() => kernels.packedProduct(engine, one.out, one.weight, one.x, tokens));
-    one.free();
-    const other = setUp(two, name, rows, columns, tokens);
-    const double = time(() => kernels.packedProduct(two, other.out, other.weight, other.x, tokens));
-    other.free();
-    console.log(
-      text,
-      `| chosen ${cell(gmacs(macs, single))}, two ${cell(gmacs(macs, double))} (x${
-        (single / double).toFixed(2)
-      })`,
-    );
-  }
-}
-engine.close();
+one.close();
 two.close();
