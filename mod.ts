@@ -51,7 +51,12 @@ export type {
 } from "./src/models/vlm.ts";
 
 // Loading and answering.
-export { type LoadedModel, loadModel, type LoadOptions } from "./src/generate/model.ts";
+export {
+  type LoadedModel,
+  loadModel,
+  type LoadOptions,
+  type Runnable,
+} from "./src/generate/model.ts";
 export { type Answer, generate, type GenerateOptions } from "./src/generate/generate.ts";
 export type { RequestOptions } from "./src/generate/request.ts";
 export type { SamplerOptions } from "./src/generate/sampler.ts";
@@ -82,11 +87,12 @@ export { chooseRecipe, type RecipeChoice, RECIPES } from "./src/recipe/choose.ts
 export { type SpeedQOptions, speedQRecipe } from "./src/recipe/speed_q.ts";
 export type { TrainingSettings } from "./src/recipe/stages/settings.ts";
 export type { Plan, PlannedWeight } from "./src/recipe/plan.ts";
-export type { Method, Recipe, Rule, Stage } from "./src/recipe/recipe.ts";
+export type { Method, Recipe, RtnBits, Rule, Stage } from "./src/recipe/recipe.ts";
 export type { Progress, StageReport } from "./src/recipe/run.ts";
 export type { BlockReport } from "./src/recipe/blocks.ts";
 export type { RefitReport } from "./src/recipe/projector.ts";
 export type { StepReport } from "./src/train/trainer.ts";
+export type { LossValues } from "./src/train/losses.ts";
 export { type ExportOptions, exportPacked, type ExportReport } from "./src/models/export.ts";
 
 // Evaluating.
