@@ -9,3 +9,4 @@ export { Memory, NULL, offset, type Ptr } from "./memory.ts";
 /** Typed calls, one function per kernel. */
 export * as kernels from "./kernels/mod.ts";
 export { Op } from "./abi.ts";
+export { warmUp } from "./warm_up.ts";

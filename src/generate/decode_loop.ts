@@ -13,7 +13,7 @@ export interface Job {
   readonly request: Request;
   /** Most tokens to add. */
   readonly maxTokens: number;
-  /** Picks the next token from the logits [vocabulary]; may change them. */
+  /** Picks the next token from the logits [vocabulary]; may change them, must not keep them. */
   choose(logits: Float32Array): number;
   /** Takes the picked token; true ends the sequence. */
   accept(id: number): boolean;
@@ -72,7 +72,9 @@ export async function runJobs(
       live = live.filter((_, row) => going[row]);
       await options.turn?.();
       throwIfAborted(options.signal);
-      if (live.length > 0) next = ops.pass(() => step(model, ids, live.map((i) => caches[i]!)));
+      if (live.length > 0) {
+        next = ops.pass(() => step(model, ids, live.map((i) => caches[i]!), next));
+      }
     }
   } finally {
     for (const cache of caches) cache.free();
@@ -116,20 +118,28 @@ function step(
   model: Runnable,
   ids: readonly number[],
   caches: readonly KvCache[],
+  before: readonly Float32Array[],
 ): Float32Array[] {
   const { ops, vlm } = model;
   const x = vlm.language.embed(ops, ops.integers(ids));
   const hidden = decode(ops, vlm, x, sequencesOf(ids.map(() => 1)), caches);
   for (const cache of caches) cache.advance(1);
-  return logitsOf(model, hidden);
+  return logitsOf(model, hidden, before);
 }
 
-function logitsOf({ ops, vlm, engine }: Runnable, hidden: Tensor): Float32Array[] {
+/** Logits as ordinary arrays, those of the round before where given: new ones of 150,000 numbers would cost much. */
+function logitsOf(
+  { ops, vlm, engine }: Runnable,
+  hidden: Tensor,
+  before: readonly Float32Array[] = [],
+): Float32Array[] {
   const logits = ops.linear(hidden, vlm.language.head);
-  return Array.from(
-    { length: logits.shape[0]! },
-    (_, row) => floats(engine.memory, sliceRows(logits, row, row + 1)).slice(),
-  );
+  return Array.from({ length: logits.shape[0]! }, (_, row) => {
+    const values = floats(engine.memory, sliceRows(logits, row, row + 1));
+    const copy = before[row] ?? new Float32Array(values.length);
+    copy.set(values);
+    return copy;
+  });
 }
 
 /** All requests' tiles through tower and projector: [image tokens, dim], or nothing without pictures. */

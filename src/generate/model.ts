@@ -1,14 +1,18 @@
 // A model loaded into an engine, ready to answer.
 import { badRequest } from "../base/errors.ts";
+import { fitFormat, type Format, formatName } from "../formats/format.ts";
+import { type Layout, layoutOf } from "../formats/layout.ts";
 import { Infer } from "../ops/infer.ts";
 import { type OpenModel, openModel } from "../models/open.ts";
 import { linearsOf, partsOf, type Vlm } from "../models/vlm.ts";
-import { Engine, type EngineOptions } from "../../wasm/mod.ts";
+import { Engine, type EngineOptions, warmUp } from "../../wasm/mod.ts";
 
 /** How to load a model. */
 export interface LoadOptions extends EngineOptions {
   /** What packed products read: activations quantized to int8 (default), or f32 for comparison. */
   activations?: "int8" | "f32";
+  /** Whether to run the kernels for up to 50 ms, so that no answer waits for slow first code; default true. */
+  warmUp?: boolean;
 }
 
 /** What prefill and decode need of a model. */
@@ -38,7 +42,9 @@ export async function loadModel(
   let engine: Engine | undefined;
   try {
     engine = await Engine.create(options);
-    return assemble(open, engine, await open.load(engine), options);
+    const model = assemble(open, engine, await open.load(engine), options);
+    if (options.warmUp ?? true) warmUp(engine, smallLayouts(model.vlm));
+    return model;
   } catch (error) {
     engine?.close();
     open.close();
@@ -67,6 +73,15 @@ export function assemble(
       open.close();
     },
   };
+}
+
+/** A layout of few rows and columns for each kind of packed weight. */
+function smallLayouts(vlm: Vlm): Layout[] {
+  const formats = new Map<string, Format>();
+  for (const { weight } of partsOf(vlm).flatMap(linearsOf)) {
+    if (weight.kind === "packed") formats.set(formatName(weight.format), weight.format);
+  }
+  return [...formats.values()].map((format) => layoutOf(fitFormat(format, 256, 512), 256, 512));
 }
 
 /** Whether any weight is packed. */
