@@ -5,12 +5,14 @@ import { TABLES } from "./abi.ts";
 
 const root = new URL("../", import.meta.url).pathname;
 
-const builds = [
+/** What each build of the kernels may use. */
+export const builds: readonly { name: string; features: string[] }[] = [
   { name: "simd", features: ["simd", "threads"] },
   { name: "relaxed", features: ["simd", "threads", "relaxed-simd"] },
 ];
 
-async function compile(features: string[]): Promise<Uint8Array> {
+/** The kernels as a module; `more` goes to asc, e.g. `--debug`, which adds names and changes no code. */
+export async function compile(features: string[], more: string[] = []): Promise<Uint8Array> {
   const outputs = new Map<string, Uint8Array | string>();
   const stderr = asc.createMemoryStream();
   const { error } = await asc.main([
@@ -20,6 +22,7 @@ async function compile(features: string[]): Promise<Uint8Array> {
     ...["--importMemory", "--sharedMemory", "--zeroFilledMemory", "--noExportMemory"],
     ...["--initialMemory", "1", "--maximumMemory", "65536", "--memoryBase", `${TABLES}`],
     ...features.flatMap((feature) => ["--enable", feature]),
+    ...more,
   ], {
     readFile: (name) => {
       try {
