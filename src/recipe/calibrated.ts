@@ -32,7 +32,11 @@ export interface CalibratedStages {
     stage: Stage,
     method: CalibratedMethod,
     formats: ReadonlyMap<string, Format>,
-    options: { journal?: BlockJournal | undefined; onLinear: (linear: Linear) => void },
+    options: {
+      journal?: BlockJournal | undefined;
+      onLinear: (linear: Linear) => void;
+      onStep: (block: string, step: number, loss: number) => void;
+    },
   ): Promise<BlockReport[]>;
   /** Fits the projector to what it said before. */
   refit(): RefitReport;
@@ -73,7 +77,7 @@ export function calibratedStages(
     ...(wants("language") && { language: languageStates(ops, vlm, feed.language) }),
   };
   return {
-    blocks(part, stage, method, formats, { journal, onLinear }) {
+    blocks(part, stage, method, formats, { journal, onLinear, onStep }) {
       if (part.name === "projector") return Promise.resolve([]);
       if (part.name === "vision" && !sees) {
         throw badRequest("Calibrating the vision part needs pictures, and the data has none.");
@@ -96,6 +100,7 @@ export function calibratedStages(
         signal,
         journal,
         onLinear: (_, linear) => onLinear(linear),
+        onStep,
       });
     },
     refit: () => refitProjector(ops, vlm, feed.vision, first.projector!, undefined, signal),

@@ -171,6 +171,8 @@ class Run {
         save: (block, report) => journal.save(pieceOf(block.name), block, report),
       },
       onLinear: (linear) => this.#count(stage, linear),
+      onStep: (block, step, loss) =>
+        this.#report(stage, `${block}, step ${step}, loss ${loss.toPrecision(3)}`),
     });
     return { blocks };
   }
