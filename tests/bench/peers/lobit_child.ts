@@ -3,7 +3,7 @@ import { architectureOf } from "../../../src/bench/shapes.ts";
 import { measureSpeed } from "../../../src/bench/speed.ts";
 import { SyntheticStore } from "../../../src/bench/synthetic.ts";
 import { Infer } from "../../../src/ops/infer.ts";
-import { chooseRecipe } from "../../../src/recipe/quantize.ts";
+import { chooseRecipe } from "../../../src/recipe/choose.ts";
 import { formatFor } from "../../../src/recipe/recipe.ts";
 import { Engine, kernels } from "../../../wasm/mod.ts";
 import { type Contest, serve } from "./child.ts";
