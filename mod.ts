@@ -40,8 +40,8 @@ export type {
   Block,
   BlockContext,
   LanguagePart,
-  Part as ModelPart,
   PartName,
+  Piece as ModelPart,
   ProjectorPart,
   ScalePair,
   Vector,
@@ -60,7 +60,7 @@ export {
 export { type Answer, generate, type GenerateOptions } from "./src/generate/generate.ts";
 export type { RequestOptions } from "./src/generate/request.ts";
 export type { SamplerOptions } from "./src/generate/sampler.ts";
-export type { Message, Part } from "./src/input/prompt.ts";
+export type { Message, Piece } from "./src/input/prompt.ts";
 export { decodeImage, type ImageLimits, type RgbImage } from "./src/input/image/decode.ts";
 
 // Opening without loading, from paths or from bytes such as a browser's Blob.

@@ -2,7 +2,7 @@
 import { badRequest } from "../base/errors.ts";
 import { readFile } from "../io/host.ts";
 import { decodeImage, type RgbImage } from "../input/image/decode.ts";
-import type { Message, Part } from "../input/prompt.ts";
+import type { Message, Piece } from "../input/prompt.ts";
 import type { Console } from "./console.ts";
 
 /** Reads and decodes a picture. */
@@ -14,7 +14,7 @@ export function openPicture(path: string): RgbImage {
 export function questionMessage(question: string, pictures: number, first = 0): Message {
   const pieces = question.split("<image>");
   const places = pieces.length - 1;
-  const image = (i: number): Part => ({ type: "image", image: first + i });
+  const image = (i: number): Piece => ({ type: "image", image: first + i });
   if (pictures === 0) return { role: "user", content: question };
   if (places === 0) {
     const parts = Array.from({ length: pictures }, (_, i) => image(i));
@@ -26,7 +26,7 @@ export function questionMessage(question: string, pictures: number, first = 0): 
         "give as many, or leave <image> out.",
     );
   }
-  const content = pieces.flatMap((text, i): Part[] => [
+  const content = pieces.flatMap((text, i): Piece[] => [
     ...(i > 0 ? [image(i - 1)] : []),
     ...(text === "" ? [] : [{ type: "text", text } as const]),
   ]);

@@ -3,7 +3,7 @@
  * "human" | "gpt" | "system", value}`, and `image`, a path or a list of paths relative to the file.
  * `<image>` in a human's text says where an image is.
  */
-import type { Message, Part } from "../input/prompt.ts";
+import type { Message, Piece } from "../input/prompt.ts";
 import { makeDataSet } from "./bad_share.ts";
 import type { BadRecord, ChatItem, DataSet } from "./items.ts";
 
@@ -106,7 +106,7 @@ function placeImages(
   let placed = 0;
   const messages = turns.map(({ role, text }): Message => {
     if (role !== "user" || !text.includes("<image>")) return { role, content: text };
-    const content: Part[] = [];
+    const content: Piece[] = [];
     text.split("<image>").forEach((piece, i) => {
       if (i > 0) content.push({ type: "image", image: placed++ });
       // Templates end an image's line themselves.
@@ -118,7 +118,10 @@ function placeImages(
   if (placed === imageCount) return messages;
   if (placed > 0) return `its text has ${placed} <image> where it has ${imageCount} images.`;
   const first = messages.findIndex(({ role }) => role === "user");
-  const images = Array.from({ length: imageCount }, (_, image): Part => ({ type: "image", image }));
+  const images = Array.from(
+    { length: imageCount },
+    (_, image): Piece => ({ type: "image", image }),
+  );
   const text = messages[first]!.content as string;
   messages[first] = { role: "user", content: [...images, { type: "text", text }] };
   return messages;

@@ -10,7 +10,7 @@ import { TextMarks } from "./text_marks.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A piece of a message: text, or the image with this index among the prompt's images. */
-export type Part =
+export type Piece =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "image"; readonly image: number };
 
@@ -19,7 +19,7 @@ export interface Message {
   /** Who speaks. */
   readonly role: "system" | "user" | "assistant";
   /** What is said, in order. */
-  readonly content: string | readonly Part[];
+  readonly content: string | readonly Piece[];
 }
 
 /** What a model needs besides the messages. */

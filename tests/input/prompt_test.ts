@@ -6,7 +6,7 @@ import {
   buildPrompt,
   buildTrainingPrompt,
   type Message,
-  type Part,
+  type Piece,
 } from "../../src/input/prompt.ts";
 import { parseJsonl } from "../../src/data/jsonl.ts";
 import { itemMessages } from "../../src/data/score.ts";
@@ -19,9 +19,9 @@ const tokenizer = pocketTokenizer();
 const template = findChatTemplate({ name: "pocket", jinja: pocketText("chat_template.jinja") });
 const builtIn = findChatTemplate({ name: "pocket", builtIn: "internvl2_5" });
 const root = new URL("../", import.meta.url);
-const image = (index: number): Part => ({ type: "image", image: index });
-const text = (words: string): Part => ({ type: "text", text: words });
-const user = (...content: Part[]): Message => ({ role: "user", content });
+const image = (index: number): Piece => ({ type: "image", image: index });
+const text = (words: string): Piece => ({ type: "text", text: words });
+const user = (...content: Piece[]): Message => ({ role: "user", content });
 const tokens = (ids: Iterable<number>) => tokenizer.decode(ids);
 
 Deno.test("prompts of all nine golden cases have the golden ids", async () => {
