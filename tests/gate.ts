@@ -145,13 +145,11 @@ const summary = outcomes.at(-1)!.output.match(
 );
 const [, passed = "0", broken = "0", ignored] = summary ?? [];
 console.log(`\n${((performance.now() - start) / 60_000).toFixed(1)} minutes`);
+if (!summary) console.log("the tests did not finish");
 console.log(
-  `${passed} passed, ${broken} failed${ignored ? `, ${ignored} ignored` : ""}` +
-    `${summary ? "" : " (the tests did not finish)"}` +
-    `${
-      failed.length > 0
-        ? `; failed steps: ${failed.map(({ step }) => step.name).join(", ")}`
-        : `; all ${outcomes.length} steps passed`
-    }`,
+  failed.length > 0
+    ? `failed steps: ${failed.map(({ step }) => step.name).join(", ")}`
+    : `all ${outcomes.length} steps passed`,
 );
+console.log(`${passed} passed, ${broken} failed${ignored ? `, ${ignored} skipped` : ""}`);
 Deno.exit(failed.length > 0 ? 1 : 0);

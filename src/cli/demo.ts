@@ -1,10 +1,10 @@
-// `lobit demo`: quantizes the shipped pocket model to 4 and 2 bits and shows what is lost and what is gained. Works in a
-// clone, where the model, the questions and the pictures lie under tests/.
+// `lobit demo`: quantizes the shipped pocket model to 4 and 2 bits, shows what is lost and what a method that looks at
+// data keeps. Works in a clone, where the model, the questions and the pictures lie under tests/.
 import type * as NodeFs from "node:fs";
 import type * as NodeOs from "node:os";
 import type * as NodeUrl from "node:url";
 import { badRequest } from "../base/errors.ts";
-import { openEvalData } from "../data/files.ts";
+import { openChatData, openEvalData } from "../data/files.ts";
 import type { EvalItem } from "../data/tsv.ts";
 import { evaluate, type Evaluation } from "../eval/evaluate.ts";
 import { loadModel } from "../generate/model.ts";
@@ -13,6 +13,7 @@ import { joinPath, kindOf } from "../io/host.ts";
 import { inspectModel } from "../models/inspect.ts";
 import { type OpenModel, openModel, openPacked } from "../models/open.ts";
 import { quantize } from "../recipe/quantize.ts";
+import type { Progress } from "../recipe/run.ts";
 import type { EngineOptions } from "../../wasm/mod.ts";
 import type { Console } from "./console.ts";
 import { ENGINE_FLAGS } from "./flags.ts";
@@ -20,7 +21,14 @@ import { startProgress } from "./progress.ts";
 import { bytesText, table } from "./text.ts";
 import { engineOptions, type Verb } from "./verb.ts";
 
-const BITS = [4, 2];
+/** The packed models shown: what few bits take away, and what a method that looks at data keeps. */
+const MODELS = [
+  { name: "4 bits", bits: 4, recipe: "rtn" },
+  { name: "2 bits", bits: 2, recipe: "rtn" },
+  { name: "2, fast", bits: 2, recipe: "fast" },
+];
+/** Conversations that calibration looks at: a fifth of the usual, for a demo's patience. */
+const CALIBRATION_ITEMS = 64;
 /** By default every so manyth dev item is asked. */
 const EVERY = 8;
 /** Questions shown with the models' answers. */
@@ -44,21 +52,21 @@ export const demo: Verb = {
   examples: [["lobit demo", "sizes, accuracy and answers at 16, 4 and 2 bits, in about a minute"]],
   async run({ args, console, say }) {
     const every = args.integer("every", 1) ?? EVERY;
-    const { model, data } = shippedFiles();
+    const { model, data, calibration } = shippedFiles();
     const options = engineOptions(args);
     const { items } = await openEvalData(data);
     const asked = items.filter((_, i) => i % every === 0);
     const signal = console.interrupt();
-    const work = { asked, options, console, signal };
+    const work = { asked, calibration, options, console, signal };
     const folder = temporaryFolder();
     try {
       say(
         `The pocket model: ${model}\n${asked.length} questions of ${data}\n\n`,
       );
       const results = [await measure("16 bits", await openModel(model), work)];
-      for (const bits of BITS) {
-        const packed = await pack(model, bits, folder, work);
-        results.push(await measure(`${bits} bits`, packed, work));
+      for (const { name, bits, recipe } of MODELS) {
+        const packed = await pack(model, bits, recipe, folder, work);
+        results.push(await measure(name, packed, work));
       }
       say(resultText(results));
       say(answerText(asked, results));
@@ -77,6 +85,8 @@ export const demo: Verb = {
 
 interface Work {
   asked: readonly EvalItem[];
+  /** Path of the calibration data. */
+  calibration: string;
   options: EngineOptions;
   console: Console;
   signal: AbortSignal;
@@ -93,17 +103,34 @@ interface Result {
 async function pack(
   model: string,
   bits: number,
+  recipe: string,
   folder: string | undefined,
-  { options, signal }: Work,
+  { calibration, options, console, signal }: Work,
 ): Promise<OpenModel> {
-  if (folder !== undefined) {
-    const path = joinPath(folder, `pocket-${bits}bit.lobit`);
-    await quantize(model, path, { ...options, bits, signal });
-    return await openModel(path);
+  const name = `pocket-${recipe}-${bits}bit.lobit`;
+  const progress = startProgress(console, `quantizing to ${bits} bits, recipe ${recipe}`);
+  const how = {
+    ...options,
+    ...{ bits, recipe, signal },
+    ...(recipe !== "rtn" && {
+      data: openChatData(calibration).items,
+      calibrationItems: CALIBRATION_ITEMS,
+      journal: false,
+    }),
+    onProgress: ({ done, total, name }: Progress) => progress.update(done, total, name),
+  };
+  try {
+    if (folder !== undefined) {
+      const path = joinPath(folder, name);
+      await quantize(model, path, how);
+      return await openModel(path);
+    }
+    const sink = bufferSink(name);
+    await quantize(model, sink, how);
+    return await openPacked(bufferSource(sink.bytes(), sink.name));
+  } finally {
+    progress.end();
   }
-  const sink = bufferSink(`pocket-${bits}bit.lobit`);
-  await quantize(model, sink, { ...options, bits, signal });
-  return await openPacked(bufferSource(sink.bytes(), sink.name));
 }
 
 /** Size, accuracy and answers of one model; closes it. */
@@ -174,7 +201,7 @@ function builtins(): Builtins {
 }
 
 /** The model and questions of the clone that this file is part of. */
-function shippedFiles(): { model: string; data: string } {
+function shippedFiles(): { model: string; data: string; calibration: string } {
   const outside = badRequest(
     "The demo needs the model and pictures of a clone: git clone the repository and run " +
       "`deno task demo` in it.",
@@ -184,8 +211,11 @@ function shippedFiles(): { model: string; data: string } {
   const path = (file: string) => fileURLToPath(new URL(`../../tests/${file}`, import.meta.url));
   const model = path("models/pocket-internvl");
   const data = path("data/pocketvqa_dev.tsv");
-  if (kindOf(model) !== "folder" || kindOf(data) !== "file") throw outside;
-  return { model, data };
+  const calibration = path("data/calib/calib.jsonl");
+  const there = kindOf(model) === "folder" &&
+    [data, calibration].every((file) => kindOf(file) === "file");
+  if (!there) throw outside;
+  return { model, data, calibration };
 }
 
 /** A new folder for packed files; nothing where none may be made. */
