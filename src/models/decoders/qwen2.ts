@@ -12,9 +12,9 @@ export interface Qwen2Config {
   readonly blocks: number;
   /** Query heads. */
   readonly heads: number;
-  /** Key-value heads. */
+  /** Key and value heads; they divide `heads`. */
   readonly kvHeads: number;
-  /** Numbers per head. */
+  /** Width of a head; even. */
   readonly headDim: number;
   /** Width inside the MLP. */
   readonly intermediate: number;

@@ -1,4 +1,5 @@
 // What the rest of lobit knows about an InternVL model: sizes and constants, the same for both checkpoint layouts.
+import type { Qwen2Config } from "../decoders/qwen2.ts";
 
 /** One number for each of red, green and blue. */
 export type Channels = readonly [number, number, number];
@@ -41,31 +42,8 @@ export interface ProjectorConfig {
   readonly eps: number;
 }
 
-/** The language model (Qwen2). */
-export interface LanguageConfig {
-  /** Width. */
-  readonly hidden: number;
-  /** Number of blocks. */
-  readonly blocks: number;
-  /** Query heads. */
-  readonly heads: number;
-  /** Key and value heads; they divide `heads`. */
-  readonly kvHeads: number;
-  /** Width of a head; even. */
-  readonly headDim: number;
-  /** Width inside the MLP. */
-  readonly intermediate: number;
-  /** Rows of embedding and head. */
-  readonly vocab: number;
-  /** Base of the rotary positions. */
-  readonly ropeTheta: number;
-  /** Added to the mean square in RMS norms. */
-  readonly eps: number;
-  /** Longest sequence. */
-  readonly maxPositions: number;
-  /** Whether the head is the embedding. */
-  readonly tied: boolean;
-}
+/** The language model. */
+export type LanguageConfig = Qwen2Config;
 
 /** How images are cut into tiles. */
 export interface TilesConfig {
