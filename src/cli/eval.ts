@@ -3,7 +3,7 @@ import { openEvalData } from "../data/files.ts";
 import type { EvalItem } from "../data/tsv.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { loadModel } from "../generate/model.ts";
-import { ENGINE_FLAGS } from "./flags.ts";
+import { ENGINE_FLAGS, MODEL_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
 import { table } from "./text.ts";
 import { engineOptions, type Verb } from "./verb.ts";
@@ -23,14 +23,7 @@ export const evaluateVerb: Verb = {
     },
     { name: "batch", kind: "number", value: "N", help: "items answered at once (default 16)" },
     { name: "max-tokens", kind: "number", value: "N", help: "longest answer (default 32)" },
-    { name: "max-tiles", kind: "number", value: "N", help: "most tiles per picture" },
-    {
-      name: "activations",
-      kind: "text",
-      value: "KIND",
-      choices: ["int8", "f32"],
-      help: "what packed products read (default int8)",
-    },
+    ...MODEL_FLAGS,
     { name: "items", kind: "switch", help: "with --json: every answer, too" },
     ...ENGINE_FLAGS,
   ],

@@ -25,6 +25,18 @@ export const COMMON_FLAGS: readonly Flag[] = [
   { name: "help", letter: "h", kind: "switch", help: "show this help" },
 ];
 
+/** Flags of the verbs that ask a model. */
+export const MODEL_FLAGS: readonly Flag[] = [
+  { name: "max-tiles", kind: "number", value: "N", help: "most tiles per picture" },
+  {
+    name: "activations",
+    kind: "text",
+    value: "KIND",
+    choices: ["int8", "f32"],
+    help: "what packed products read (default int8)",
+  },
+];
+
 /** Flags of the verbs that compute. */
 export const ENGINE_FLAGS: readonly Flag[] = [
   {

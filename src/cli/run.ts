@@ -4,7 +4,7 @@ import { generate, type GenerateOptions } from "../generate/generate.ts";
 import { loadModel } from "../generate/model.ts";
 import { chat } from "./chat.ts";
 import type { Console } from "./console.ts";
-import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
+import { type Arguments, ENGINE_FLAGS, MODEL_FLAGS } from "./flags.ts";
 import { openPicture, questionMessage, rateOf, speaker, timingText } from "./question.ts";
 import { engineOptions, type Verb } from "./verb.ts";
 
@@ -37,14 +37,7 @@ export const run: Verb = {
     { name: "seed", kind: "number", value: "N", help: "of the choices (default 0)" },
     { name: "stop", kind: "list", value: "TEXT", help: "ends the answer; may be repeated" },
     { name: "ctx", kind: "number", value: "N", help: "context in tokens (default: the model's)" },
-    { name: "max-tiles", kind: "number", value: "N", help: "most tiles per picture" },
-    {
-      name: "activations",
-      kind: "text",
-      value: "KIND",
-      choices: ["int8", "f32"],
-      help: "what packed products read (default int8)",
-    },
+    ...MODEL_FLAGS,
     { name: "verbose", letter: "v", kind: "switch", help: "print timing afterwards" },
     ...ENGINE_FLAGS,
   ],

@@ -16,11 +16,19 @@ export function attend(
   shape: AttentionShape,
   lse?: Tensor,
 ): void {
-  const { heads, kvHeads, headDim, causal, sequences } = shape;
   const table = sequenceTable(engine, arena, k, v, shape);
   kernels.attend(engine, {
     out: out.ptr,
     q: q.ptr,
+    ...kernelShape(table, shape),
+    ...(lse && { lse: lse.ptr }),
+  });
+}
+
+/** What forward and backward kernels both need to know. */
+export function kernelShape(table: Tensor, shape: AttentionShape): kernels.AttentionShape {
+  const { heads, kvHeads, headDim, causal, sequences } = shape;
+  return {
     sequences: table.ptr,
     sequenceCount: sequences.lengths.length,
     queries: sequences.total,
@@ -29,8 +37,7 @@ export function attend(
     headDim,
     causal,
     scale: 1 / Math.sqrt(headDim),
-    ...(lse && { lse: lse.ptr }),
-  });
+  };
 }
 
 /** i32 [sequences, 6]: first query row, queries, keys' place, values' place, number of keys, first query's position. */

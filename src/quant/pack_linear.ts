@@ -1,13 +1,12 @@
 // Turns one linear's dense weight into a packed one, a few rows at a time. How weights become codes is the caller's
 // choice; this file only moves data.
 import { throwIfAborted } from "../base/errors.ts";
-import { fromBf16 } from "../base/half.ts";
 import { packRows, rowUnit } from "../formats/assemble.ts";
 import type { Format } from "../formats/format.ts";
 import { layoutOf } from "../formats/layout.ts";
 import type { Coded } from "../formats/pack.ts";
-import type { Linear, PackedWeight } from "../formats/weight.ts";
-import { bytesOf, count, freeTensor, heapTensor, type Tensor } from "../tensor/tensor.ts";
+import type { Linear, PackedWeight, Weight } from "../formats/weight.ts";
+import { bytesOf, freeTensor, heapTensor, type Tensor, valuesOf } from "../tensor/tensor.ts";
 import type { Memory } from "../../wasm/mod.ts";
 
 /** Codes for some rows of a weight, f32 [rows, columns]. */
@@ -58,23 +57,23 @@ export function readRows(
   first: number,
   rows: number,
 ): Float32Array {
-  const [begin, end] = [first * columns, (first + rows) * columns];
-  if (tensor.dtype === "f32") return memory.f32(tensor.ptr, count(tensor)).slice(begin, end);
-  const bits = memory.u16(tensor.ptr, count(tensor));
-  const values = new Float32Array(end - begin);
-  for (let i = 0; i < values.length; i++) values[i] = fromBf16(bits[begin + i]!);
-  return values;
+  return valuesOf(memory, tensor, first * columns, (first + rows) * columns);
 }
 
 /** Puts a new weight in place of the old one and gives the old one's memory back. */
 export function replaceWeight(memory: Memory, linear: Linear, weight: Linear["weight"]): void {
   const old = linear.weight;
   linear.weight = weight;
-  if (old.kind === "dense") freeTensor(memory, old.tensor);
-  else if (old.kind === "packed") freeTensor(memory, old.blob);
+  freeWeight(memory, old);
+}
+
+/** Gives a weight's memory back. */
+export function freeWeight(memory: Memory, weight: Weight): void {
+  if (weight.kind === "dense") freeTensor(memory, weight.tensor);
+  else if (weight.kind === "packed") freeTensor(memory, weight.blob);
   else {
-    freeTensor(memory, old.latent);
-    freeTensor(memory, old.seen);
+    freeTensor(memory, weight.latent);
+    freeTensor(memory, weight.seen);
   }
 }
 

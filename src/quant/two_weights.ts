@@ -1,9 +1,9 @@
 // A block's linears with two sets of weights and biases: the teacher's and what the student has so far. Only one of them
 // is in the model at a time.
-import { fromBf16 } from "../base/half.ts";
 import type { Linear, Weight } from "../formats/weight.ts";
-import { count, floats, freeTensor, type Tensor, tensorFrom } from "../tensor/tensor.ts";
+import { floats, tensorFrom, valuesOf } from "../tensor/tensor.ts";
 import type { Memory } from "../../wasm/mod.ts";
+import { freeWeight } from "./pack_linear.ts";
 
 interface Pair {
   teacher: Weight;
@@ -45,7 +45,7 @@ export class TwoWeights {
   values(linear: Linear): Float32Array {
     const { teacher } = this.#pairs.get(linear)!;
     if (teacher.kind !== "dense") throw new TypeError(`${linear.name} is not dense`);
-    return denseValues(this.#memory, teacher.tensor);
+    return valuesOf(this.#memory, teacher.tensor);
   }
 
   /** The teacher's bias, if there is one. */
@@ -102,22 +102,7 @@ export class TwoWeights {
   }
 }
 
-/** A dense tensor's numbers as f32, copied out. */
-export function denseValues(memory: Memory, tensor: Tensor): Float32Array {
-  if (tensor.dtype === "f32") return floats(memory, tensor).slice();
-  return Float32Array.from(memory.u16(tensor.ptr, count(tensor)), fromBf16);
-}
-
 /** A dense f32 weight on the heap. */
 export function denseWeight(memory: Memory, linear: Linear, values: Float32Array): Weight {
   return { kind: "dense", tensor: tensorFrom(memory, [linear.rows, linear.columns], values) };
-}
-
-function freeWeight(memory: Memory, weight: Weight): void {
-  if (weight.kind === "dense") freeTensor(memory, weight.tensor);
-  else if (weight.kind === "packed") freeTensor(memory, weight.blob);
-  else {
-    freeTensor(memory, weight.latent);
-    freeTensor(memory, weight.seen);
-  }
 }

@@ -8,8 +8,7 @@ import type { Ops } from "../ops/ops.ts";
 import { Moments, timesSquare } from "../quant/hessian.ts";
 import { Observer } from "../quant/observe.ts";
 import { refit } from "../quant/refit.ts";
-import { denseValues } from "../quant/two_weights.ts";
-import { floats, type Tensor } from "../tensor/tensor.ts";
+import { floats, type Tensor, valuesOf } from "../tensor/tensor.ts";
 import { copyIn, copyOut, type States } from "./feed.ts";
 
 /** Error of the projector's output before and after, squared and relative to the target's variance. */
@@ -70,12 +69,12 @@ export function refitProjector(
       });
     });
     const [targetMean, inputMean] = cross.means();
-    const weights = denseValues(memory, tensor);
+    const weights = valuesOf(memory, tensor);
     const [hessian, mixed] = [own.centred(), cross.centred()];
     const fitted = refit(engine, { cross: mixed, hessian, weights, ridge }, columns);
     if (tensor.dtype === "bf16") memory.u16(tensor.ptr, fitted.length).set(fitted.map(toBf16));
     else floats(memory, tensor).set(fitted);
-    const kept = denseValues(memory, tensor);
+    const kept = valuesOf(memory, tensor);
     const bias = last.bias && floats(memory, last.bias);
     let meanSquare = 0;
     for (let row = 0; row < last.rows; row++) {

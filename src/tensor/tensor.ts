@@ -95,6 +95,21 @@ export function floats(memory: Memory, tensor: Tensor): Float32Array {
   return memory.f32(tensor.ptr, count(tensor));
 }
 
+/** Elements `begin` to `end` of a bf16 or f32 tensor as f32, copied out of the shared memory. */
+export function valuesOf(
+  memory: Memory,
+  tensor: Tensor,
+  begin: number = 0,
+  end: number = count(tensor),
+): Float32Array {
+  if (tensor.dtype !== "bf16") return floats(memory, tensor).slice(begin, end);
+  const bits = memory.u16(tensor.ptr, count(tensor));
+  // A bf16 is the upper half of an f32.
+  const words = new Uint32Array(end - begin);
+  for (let i = 0; i < words.length; i++) words[i] = bits[begin + i]! << 16;
+  return new Float32Array(words.buffer);
+}
+
 /** View of an i32 tensor's elements. */
 export function integers(memory: Memory, tensor: Tensor): Int32Array {
   if (tensor.dtype !== "i32") {

@@ -2,7 +2,7 @@
 // `Infer` and notes, right beside that call, how a gradient of the result becomes gradients of what it was made of.
 import { LobitError } from "../base/errors.ts";
 import type { Linear, Weight } from "../formats/weight.ts";
-import { attend, sequenceTable } from "../ops/attend.ts";
+import { attend, kernelShape, sequenceTable } from "../ops/attend.ts";
 import type { AttentionShape, Norm, Ops, PatchShape } from "../ops/ops.ts";
 import { packedRows } from "../ops/packed.ts";
 import { count, rows, type Tensor, width } from "../tensor/tensor.ts";
@@ -163,9 +163,8 @@ export class Tape extends Recorder implements Ops {
     if (shape.cache) {
       throw new LobitError("internal", "Training keeps no cache of keys and values.");
     }
-    const { heads, kvHeads, headDim, causal, sequences } = shape;
     const out = this.arena.tensor(q.shape);
-    const lse = this.arena.tensor([rows(q), heads]);
+    const lse = this.arena.tensor([rows(q), shape.heads]);
     attend(this.engine, this.arena, out, q, k, v, shape, lse);
     return this.record(out, [q, k, v], (dy) => {
       const [dq, dk, dv] = [q, k, v].map(({ shape }) => this.arena.tensor(shape));
@@ -181,14 +180,7 @@ export class Tape extends Recorder implements Ops {
         keys: rows(k),
         out: out.ptr,
         lse: lse.ptr,
-        sequences: table.ptr,
-        sequenceCount: sequences.lengths.length,
-        queries: sequences.total,
-        heads,
-        kvHeads,
-        headDim,
-        causal,
-        scale: 1 / Math.sqrt(headDim),
+        ...kernelShape(table, shape),
       });
       this.give(q, dq!);
       this.give(k, dk!);

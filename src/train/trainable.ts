@@ -11,21 +11,16 @@ import {
   freeTensor,
   heapTensor,
   type Tensor,
+  valuesOf,
 } from "../tensor/tensor.ts";
 import { type Engine, kernels, type Memory } from "../../wasm/mod.ts";
 
 /** A dense tensor's values in a new f32 heap tensor. */
 export function floatCopy(memory: Memory, tensor: Tensor): Tensor {
   const copy = heapTensor(memory, tensor.shape);
-  if (tensor.dtype === "f32") {
-    floats(memory, copy).set(floats(memory, tensor));
-  } else {
-    const bits = memory.u16(tensor.ptr, count(tensor));
-    // A bf16 is the upper half of an f32.
-    const words = new Uint32Array(bits.length);
-    for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
-    floats(memory, copy).set(new Float32Array(words.buffer));
-  }
+  floats(memory, copy).set(
+    tensor.dtype === "f32" ? floats(memory, tensor) : valuesOf(memory, tensor),
+  );
   return copy;
 }
 
