@@ -7,10 +7,11 @@ import {
   symmetricFormat,
 } from "../../src/formats/format.ts";
 import type { Tiles } from "../../src/input/image/tiles.ts";
+import type { Linear } from "../../src/formats/weight.ts";
 import type { InternVlConfig } from "../../src/models/internvl/config_types.ts";
 import { loadInternVl } from "../../src/models/internvl/model.ts";
 import type { WeightStore } from "../../src/models/store.ts";
-import { linearsOf, partsOf, vectorsOf, type Vlm } from "../../src/models/vlm.ts";
+import { linearsOf, type Part, partsOf, vectorsOf, type Vlm } from "../../src/models/vlm.ts";
 import { packLinear, replaceWeight } from "../../src/quant/pack_linear.ts";
 import { roundToNearest } from "../../src/quant/round.ts";
 import { bytesOf, countOf, heapTensor, tensorFrom } from "../../src/tensor/tensor.ts";
@@ -95,25 +96,34 @@ export function tinyModel(engine: Engine, seed = 1): Promise<Vlm> {
   return loadInternVl(randomStore(engine, seed), CONFIG);
 }
 
-/** Packs a part's linears by rounding, as the stages before would leave them. */
-export function packTiny(engine: Engine, vlm: Vlm): void {
-  const pack = (linears: readonly ReturnType<typeof linearsOf>[number][], wanted: Format) => {
-    for (const linear of linears) {
-      const format = fitFormat(wanted, linear.rows, linear.columns);
-      const packed = packLinear(engine.memory, linear, format, roundToNearest);
-      replaceWeight(engine.memory, linear, packed);
-    }
-  };
-  pack(vlm.vision.blocks.flatMap(({ linears }) => linears), bilevelFormat(4));
-  pack([vlm.language.table, vlm.language.head], symmetricFormat(4));
+function pack(engine: Engine, linears: readonly Linear[], wanted: Format): void {
+  for (const linear of linears) {
+    const format = fitFormat(wanted, linear.rows, linear.columns);
+    const packed = packLinear(engine.memory, linear, format, roundToNearest);
+    replaceWeight(engine.memory, linear, packed);
+  }
 }
 
-/** The 2-bit formats of the language model's linears. */
-export function tinyFormats(vlm: Vlm): Map<string, Format> {
+/** Packs the tower's linears, embedding and head by rounding, as the stages before would leave them. */
+export function packTiny(engine: Engine, vlm: Vlm): void {
+  pack(engine, vlm.vision.blocks.flatMap(({ linears }) => linears), bilevelFormat(4));
+  packTable(engine, vlm);
+}
+
+/** Packs embedding and head. */
+export function packTable(engine: Engine, vlm: Vlm): void {
+  pack(engine, [vlm.language.table, vlm.language.head], symmetricFormat(4));
+}
+
+/** The 2-bit formats of the linears in the blocks of some parts, those of the language model if not given. */
+export function tinyFormats(
+  vlm: Vlm,
+  parts: readonly Part[] = [vlm.language],
+): Map<string, Format> {
   return new Map(
-    vlm.language.blocks.flatMap(({ linears }) => linears).map(({ name, rows, columns }) =>
-      [name, fitFormat(bilevelFormat(2), rows, columns)] as const
-    ),
+    parts.flatMap(({ blocks }) => blocks).flatMap(({ linears }) => linears).map((
+      { name, rows, columns },
+    ) => [name, fitFormat(bilevelFormat(2), rows, columns)] as const),
   );
 }
 
