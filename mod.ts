@@ -102,7 +102,8 @@ export {
   type EvaluateOptions,
   type Evaluation,
 } from "./src/eval/evaluate.ts";
-export { openChatData, openEvalData } from "./src/data/files.ts";
+export { openChatData, openEvalData, openImageFolder, openPlainText } from "./src/data/files.ts";
+export type { GivenData, LeftOut } from "./src/recipe/calibration_data.ts";
 export { type EvalItem, type EvalOption, readEvalTsv, type TsvOptions } from "./src/data/tsv.ts";
 export type { ScoreTable } from "./src/data/score.ts";
 export type { BadRecord, ChatItem, DataSet, ImageRef } from "./src/data/items.ts";

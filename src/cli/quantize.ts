@@ -6,7 +6,7 @@ import { quantize as quantizeModel } from "../recipe/quantize.ts";
 import { parseRule } from "../recipe/recipe.ts";
 import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
-import { ownRecipe, readData } from "./data.ts";
+import { ownRecipe, readData, tellBad } from "./data.ts";
 import { adjustedTexts, planJson, planText, reportPlan } from "./plan_text.ts";
 import { Reporter } from "./report.ts";
 import { REPORT_FLAGS, reportWanted } from "./report_flags.ts";
@@ -79,16 +79,23 @@ export const quantize: Verb = {
     },
     {
       name: "data",
-      kind: "text",
-      value: "FILE",
+      kind: "list",
+      value: "PATH",
       help:
-        "conversations with pictures (LLaVA style JSONL, or a TSV with answers) to calibrate and train on",
+        "what to calibrate and train on: conversations with pictures (LLaVA style JSONL, or a TSV with answers), a " +
+        "folder of pictures for the vision part, a .txt for the language part; may be repeated",
+    },
+    {
+      name: "bad-share",
+      kind: "number",
+      value: "X",
+      help: "largest share of unusable records that is told but not fatal (default 0.01)",
     },
     {
       name: "calibration-items",
       kind: "number",
       value: "N",
-      help: "conversations that calibration looks at (default 320); training takes all",
+      help: "records of each kind that calibration looks at (default 320); training takes all",
     },
     { name: "seed", kind: "number", value: "N", help: "seed of every random choice (default 0)" },
     { name: "quick", kind: "switch", help: "speed-q in a few minutes, for a first look" },
@@ -113,6 +120,10 @@ export const quantize: Verb = {
       "trained at 2 bits; stop it any time and go on with --resume",
     ],
     [
+      "lobit quantize ./InternVL3-1B -o model.lobit --recipe gptq --data photos/ --data novel.txt",
+      "calibrated on a folder of pictures and on plain text",
+    ],
+    [
       "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --set '*.down_proj=w4'",
       "single linears finer than the others",
     ],
@@ -124,7 +135,8 @@ export const quantize: Verb = {
   async run({ args, console, say }) {
     const model = args.positional[0]!;
     const choice = choiceOf(args);
-    const data = args.text("data");
+    const paths = args.list("data");
+    const maxBadShare = args.number("bad-share");
     const recipe = chooseRecipe(choice);
     const dry = args.has("dry-run");
     const output = dry ? undefined : required(args, "output", "-o FILE names the packed file.");
@@ -150,7 +162,9 @@ export const quantize: Verb = {
             seed: choice.seed,
             calibrationItems: args.number("calibration-items"),
             resume: args.has("resume"),
-            ...(data !== undefined && { data: await readData(data, say) }),
+            ...await readData(paths, say, maxBadShare),
+            maxBadShare,
+            onLeftOut: (what, bad, total) => tellBad(what, bad, total, say),
             signal,
             onPlan(plan) {
               say(planText(model, plan, open.tensors));

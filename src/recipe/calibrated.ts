@@ -2,22 +2,20 @@
 import { badRequest } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
 import type { Linear } from "../formats/weight.ts";
-import type { Request } from "../generate/request.ts";
 import type { Part, Vlm } from "../models/vlm.ts";
 import { Infer } from "../ops/infer.ts";
 import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
 import type { Engine } from "../../wasm/mod.ts";
 import { type BlockJournal, type BlockReport, quantizeBlocks } from "./blocks.ts";
-import { languageFeed, languageStates, type States, visionFeed, visionStates } from "./feed.ts";
+import type { CalibrationRequests } from "./calibration_data.ts";
+import { languageFeed, languageStates, visionFeed, visionStates } from "./feed.ts";
 import type { Plan } from "./plan.ts";
 import { projections, refitProjector, type RefitReport } from "./projector.ts";
 import { matches, needsData, type Stage } from "./recipe.ts";
 import { clipPart } from "./stages/clip.ts";
 
 /** What calibrated methods look at. */
-export interface Calibration {
-  /** Conversations with pictures; see calibrationRequests. */
-  readonly requests: readonly Request[];
+export interface Calibration extends CalibrationRequests {
   /** Tokens per linear whose inputs are looked at; default 16 per column and at least 8192. */
   readonly tokens?: number | undefined;
   /** Draws the tokens; default 0. */
@@ -43,6 +41,7 @@ export interface CalibratedStages {
   /** Clips the decoder's linears whose names match; returns the share of weights that moved. */
   clip(
     part: Part,
+    stage: Stage,
     patterns: readonly string[],
     formats: ReadonlyMap<string, Format>,
   ): Promise<number>;
@@ -60,22 +59,31 @@ export function calibratedStages(
 ): CalibratedStages | undefined {
   const { stages, name } = plan.recipe;
   if (!stages.some(({ method, clip }) => needsData(method) || clip)) return undefined;
-  if (!calibration || calibration.requests.length === 0) {
+  const { requests = [], texts = [], tokens, seed } = calibration ?? {};
+  const pictures = calibration?.pictures ?? requests;
+  if (requests.length + texts.length + pictures.length === 0) {
     throw badRequest(
       `The recipe "${name}" needs calibration data: give conversations with pictures (--data FILE.jsonl).`,
     );
   }
-  const { requests, tokens, seed } = calibration;
   const ops = new Infer(engine);
-  const sees = requests.some(({ images }) => images.length > 0);
-  const feed = { vision: visionFeed(vlm, requests), language: languageFeed(vlm, requests) };
+  const sees = pictures.some(({ images }) => images.length > 0);
+  const vision = visionFeed(vlm, pictures);
+  const words = {
+    prompts: languageFeed(vlm, requests.length > 0 ? requests : texts),
+    text: languageFeed(vlm, texts),
+  };
   const wants = (part: string) =>
     stages.some((stage) => stage.part === part && needsData(stage.method));
-  const first: Partial<Record<string, States>> = {
-    ...(wants("vision") && { vision: visionStates(ops, vlm, feed.vision) }),
-    ...(wants("projector") && { projector: projections(ops, vlm, feed.vision) }),
-    ...(wants("language") && { language: languageStates(ops, vlm, feed.language) }),
-  };
+  const heard = (kind: Stage["calibrate"]) => languageStates(ops, vlm, words[kind ?? "prompts"]);
+  // What the teacher makes of the data: by part, and for the language part by what it reads.
+  const seen = wants("vision") ? visionStates(ops, vlm, vision) : [];
+  const projected = wants("projector") ? projections(ops, vlm, vision) : [];
+  const read = new Map(
+    stages.filter(({ part, method }) => part === "language" && needsData(method)).map((
+      { calibrate },
+    ) => [calibrate, heard(calibrate)] as const),
+  );
   return {
     blocks(part, stage, method, formats, { journal, onLinear, onStep }) {
       if (part.name === "projector") return Promise.resolve([]);
@@ -83,16 +91,14 @@ export function calibratedStages(
         throw badRequest("Calibrating the vision part needs pictures, and the data has none.");
       }
       const how = CALIBRATED[method];
-      const student = part.name === "vision"
-        ? visionStates(ops, vlm, feed.vision)
-        : languageStates(ops, vlm, feed.language);
+      const tower = part.name === "vision";
       return quantizeBlocks({
         ops,
         part,
         formats,
-        feed: feed[part.name],
-        teacher: first[part.name]!,
-        student,
+        feed: tower ? vision : words[stage.calibrate ?? "prompts"],
+        teacher: tower ? seen : read.get(stage.calibrate)!,
+        student: tower ? visionStates(ops, vlm, vision) : heard(stage.calibrate),
         method: { ...how, equalize: how.equalize || (stage.equalize ?? false) },
         tokens,
         seed,
@@ -103,16 +109,20 @@ export function calibratedStages(
         onStep,
       });
     },
-    refit: () => refitProjector(ops, vlm, feed.vision, first.projector!, undefined, signal),
-    clip(part, patterns, formats) {
+    refit: () => refitProjector(ops, vlm, vision, projected, undefined, signal),
+    clip(part, { calibrate }, patterns, formats) {
       const chosen = new Map(
         [...formats].filter(([name]) => patterns.some((pattern) => matches(pattern, name))),
       );
+      const feed = words[calibrate ?? "prompts"];
+      if (feed.chunks.length === 0) {
+        throw badRequest("Clipping the language part needs calibration data, and found none.");
+      }
       return clipPart(
         ops,
         part,
-        feed.language,
-        languageStates(ops, vlm, feed.language),
+        feed,
+        heard(calibrate),
         chosen,
         signal,
       );

@@ -75,7 +75,10 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
       problems.push(`no linear matches the rule "${rule.layers}"`);
     }
   }
-  for (const { part, method, training } of recipe.stages) {
+  for (const { part, method, training, calibrate } of recipe.stages) {
+    if (calibrate === "text" && part !== "language") {
+      problems.push(`the ${part} stage cannot be calibrated on text; the language stage can`);
+    }
     if (method !== "train") continue;
     if (!training) problems.push(`the ${part} stage trains but has no settings for it`);
     else problems.push(...settingsProblems(training).map((problem) => `${part} stage: ${problem}`));

@@ -1,7 +1,5 @@
 // A model folder in, a packed file out: opens, plans, loads, runs the recipe and writes.
 import { badRequest, throwIfAborted } from "../base/errors.ts";
-import { sampleItems } from "../data/sample.ts";
-import type { ChatItem } from "../data/items.ts";
 import type { ByteSink } from "../io/bytes.ts";
 import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
 import { isSameFile, kindIfAllowed, removeFolder } from "../io/host_folder.ts";
@@ -12,19 +10,27 @@ import { byteLength } from "../tensor/tensor.ts";
 import { Fingerprint } from "../train/fingerprint.ts";
 import { Engine, type EngineOptions, kernels } from "../../wasm/mod.ts";
 import { chooseRecipe, type RecipeChoice } from "./choose.ts";
-import { calibrationRequests } from "./feed.ts";
 import { Journal } from "./journal.ts";
+import {
+  type CalibrationRequests,
+  type GivenData,
+  type LeftOut,
+  missingData,
+  openCalibration,
+} from "./calibration_data.ts";
 import { type Plan, planRecipe } from "./plan.ts";
-import { needsData, type Recipe, stageNeedsData } from "./recipe.ts";
+import { type Recipe, stageNeedsData } from "./recipe.ts";
 import { type Progress, type RunOptions, runPlan, type StageReport } from "./run.ts";
 import { openExamples } from "./stages/examples.ts";
 
 /** How to quantize. */
-export interface QuantizeOptions extends RecipeChoice, EngineOptions {
-  /** Conversations with pictures, for recipes that calibrate or train; see openChatData. */
-  readonly data?: readonly ChatItem[] | undefined;
-  /** Conversations that calibration looks at, drawn by the seed; default 320. Training takes all. */
+export interface QuantizeOptions extends RecipeChoice, EngineOptions, GivenData {
+  /** Records of each kind that calibration looks at, drawn by the seed; default 320. Training takes all. */
   readonly calibrationItems?: number | undefined;
+  /** Largest share of records that may turn out unusable; default 0.01. */
+  readonly maxBadShare?: number | undefined;
+  /** Told about records that were left out, and why. */
+  readonly onLeftOut?: LeftOut | undefined;
   /** Goes on from what a stopped run has left in `OUT.work`. */
   readonly resume?: boolean | undefined;
   /** Whether to keep finished blocks and training states in `OUT.work` meanwhile; default: if the recipe needs data. */
@@ -97,16 +103,18 @@ function journaled(recipe: Recipe, { journal, resume }: QuantizeOptions): boolea
 
 function checkData(
   recipe: Recipe,
-  { data, calibrationItems: count = CALIBRATION_ITEMS }: QuantizeOptions,
+  options: QuantizeOptions,
 ): void {
+  const { calibrationItems: count = CALIBRATION_ITEMS } = options;
   if (!Number.isSafeInteger(count) || count < 1) {
     throw badRequest(
       `The number of calibration items must be a whole number from 1, not ${count}.`,
     );
   }
-  if (recipe.stages.some(stageNeedsData) && !(data && data.length > 0)) {
+  const missing = missingData(recipe, options);
+  if (missing.length > 0) {
     throw badRequest(
-      `The recipe "${recipe.name}" looks at data: give conversations with pictures (--data FILE.jsonl).`,
+      `The recipe "${recipe.name}" needs data that was not given:\n- ${missing.join("\n- ")}`,
     );
   }
 }
@@ -120,21 +128,23 @@ async function resources(
   options: QuantizeOptions,
   work: string | undefined,
 ): Promise<RunOptions> {
-  const { data = [], calibrationItems = CALIBRATION_ITEMS, seed = 0, signal, onProgress } = options;
+  const { data = [], calibrationItems: count = CALIBRATION_ITEMS, seed = 0 } = options;
+  const { signal, maxBadShare, onLeftOut, onProgress } = options;
   const { assets } = open;
-  const calibrates = recipe.stages.some(({ method, clip }) => needsData(method) || clip);
-  const count = Math.min(calibrationItems, data.length);
-  const requests = calibrates
-    ? calibrationRequests(assets, vlm.input, sampleItems(data, { seed, count }), signal)
-    : [];
+  const calibration = openCalibration(recipe, options, assets, vlm, {
+    ...{ count, seed, maxBadShare, onLeftOut, signal },
+  });
   const examples = recipe.stages.some(({ method }) => method === "train")
-    ? await openExamples(data, assets, vlm.input, { signal })
+    ? await openExamples(data, assets, vlm.input, { maxBadShare, signal })
     : undefined;
+  if (examples && examples.bad.length > 0) {
+    onLeftOut?.("conversations to train on", examples.bad, data.length);
+  }
   let teacher: Promise<Vlm> | undefined;
   return {
     signal,
     onProgress,
-    ...(calibrates && { calibration: { requests, seed } }),
+    ...(calibration && { calibration: { ...calibration, seed } }),
     ...(examples && { training: { examples, teacher: () => teacher ??= open.load(engine) } }),
     ...(work !== undefined && {
       journal: await Journal.open(
@@ -144,7 +154,7 @@ async function resources(
           open,
           weightsOf(engine, vlm),
           recipe,
-          requests,
+          calibration,
           examples?.fingerprint ?? "",
           seed,
         ),
@@ -171,16 +181,20 @@ function fingerprintOf(
   open: OpenModel,
   weights: Uint32Array,
   recipe: Recipe,
-  requests: ReturnType<typeof calibrationRequests>,
+  calibration: CalibrationRequests | undefined,
   examples: string,
   seed: number,
 ): string {
   const fingerprint = new Fingerprint().add(JSON.stringify([recipe, seed, examples]))
     .add(new Int32Array(weights.buffer));
   for (const [file, text] of open.assets.texts) fingerprint.add(file).add(text);
-  for (const { prompt, images } of requests) {
-    fingerprint.add(prompt.ids);
-    for (const { data } of images) fingerprint.add(data);
+  const { requests = [], pictures = [], texts = [] } = calibration ?? {};
+  for (const kind of [requests, pictures, texts]) {
+    for (const { prompt, images } of kind) {
+      fingerprint.add(prompt.ids);
+      for (const { data } of images) fingerprint.add(data);
+    }
+    fingerprint.add("end of kind");
   }
   return fingerprint.text;
 }

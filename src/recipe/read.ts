@@ -20,7 +20,16 @@ const METHODS: readonly string[] = [
   ...Object.keys(CALIBRATED),
 ];
 const PARTS: readonly string[] = ["vision", "projector", "language"];
-const STAGE_KEYS = ["part", "method", "rules", "equalize", "steps", "training", "clip"];
+const STAGE_KEYS = [
+  "part",
+  "method",
+  "rules",
+  "equalize",
+  "steps",
+  "training",
+  "clip",
+  "calibrate",
+];
 
 /** Checks a parsed recipe. Throws one `bad-file` error that lists every mistake. */
 export function readRecipe(json: unknown, file: string): Recipe {
@@ -46,6 +55,8 @@ function readStage(fields: Fields, value: unknown): Stage {
   const part = fields.get("part") as PartName;
   const method = fields.get("method") as Method;
   const training = method === "train" ? readTraining(fields, part) : undefined;
+  fields.demand("calibrate", ["prompts", "text"], "prompts");
+  const calibrate = fields.get("calibrate") as Stage["calibrate"];
   const clip = fields.get("clip");
   if (
     clip !== undefined && !(Array.isArray(clip) && clip.every((name) => typeof name === "string"))
@@ -60,6 +71,7 @@ function readStage(fields: Fields, value: unknown): Stage {
     ...(fields.has("steps") && { steps: fields.integer("steps", 1, 1e6) }),
     ...(training && { training }),
     ...(clip !== undefined && { clip: clip as string[] }),
+    ...(calibrate !== undefined && { calibrate }),
   };
 }
 

@@ -47,6 +47,11 @@ export interface Stage {
   readonly steps?: number;
   /** Method `train`: how. The projector trains alone, or along with the language model. */
   readonly training?: TrainingSettings;
+  /**
+   * What the language part is calibrated on, for methods that look at data and for `clip`: conversations with pictures
+   * (`prompts`, the default, plain text where there are none), or plain `text`, as in the paper.
+   */
+  readonly calibrate?: "prompts" | "text";
   /** Method `train`: linears whose ranges are clipped by calibration data before, as name patterns. */
   readonly clip?: readonly string[];
 }

@@ -191,7 +191,7 @@ class Run {
       }),
     );
     const clipped = stage.clip
-      ? await this.#calibrated!.clip(part, stage.clip, formats)
+      ? await this.#calibrated!.clip(part, stage, stage.clip, formats)
       : undefined;
     const steps = await trainStage(
       { engine: this.#engine, vlm: this.#vlm },
