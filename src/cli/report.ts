@@ -6,7 +6,7 @@ import { type LoadedModel, loadModel } from "../generate/model.ts";
 import { writeFile } from "../io/host.ts";
 import type { OpenModel } from "../models/open.ts";
 import type { QuantizeReport } from "../recipe/quantize.ts";
-import type { Recipe } from "../recipe/recipe.ts";
+import { type Recipe, rulesOf } from "../recipe/recipe.ts";
 import { ReportBuilder } from "../report/builder.ts";
 import { reportHtml } from "../report/html.ts";
 import { smallPicture } from "../report/picture.ts";
@@ -58,7 +58,9 @@ export class Reporter {
   }
 
   #methodsOf(part: string): string[] {
-    const stages = this.#options.recipe.stages.filter((stage) => stage.part === part);
+    const stages = this.#options.recipe.stages.filter((stage) =>
+      rulesOf(stage).some((ruled) => ruled.part === part)
+    );
     return [...new Set(stages.map(({ method }) => method))];
   }
 

@@ -8,7 +8,7 @@ const SHOWN = 3;
 
 /** Adds the stages in order. */
 export function addStages(builder: ReportBuilder, stages: readonly StageReport[]): void {
-  for (const { part, method, seconds, blocks, refit, clipped, steps } of stages) {
+  for (const { part, along, method, seconds, blocks, refit, clipped, steps } of stages) {
     builder.stage(method, part);
     for (const { block, errorRounded, errorMethod, fellBack } of blocks) {
       builder.block(block, errorRounded, fellBack ? errorRounded : errorMethod);
@@ -21,6 +21,7 @@ export function addStages(builder: ReportBuilder, stages: readonly StageReport[]
       const losses = used.map((name) => [name, step[name]]);
       builder.step(step.step, Object.fromEntries([["loss", step.loss], ...losses]));
     }
+    if (along) builder.note(`Learnt along: ${along.join(", ")}.`);
     for (const text of remarks(blocks)) builder.note(text);
     if (refit) {
       const [before, after] = [refit.errorBefore, refit.errorAfter].map((x) => x.toPrecision(3));

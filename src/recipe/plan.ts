@@ -5,7 +5,7 @@ import { fitFormat, type Format, formatName } from "../formats/format.ts";
 import { bitsPerWeight, layoutOf } from "../formats/layout.ts";
 import type { StoredTensor } from "../models/open.ts";
 import type { PartName } from "../models/vlm.ts";
-import { formatFor, matches, type Recipe } from "./recipe.ts";
+import { formatFor, matches, type Recipe, rulesOf } from "./recipe.ts";
 import { settingsProblems } from "./stages/settings.ts";
 
 /** What becomes of one weight. */
@@ -47,6 +47,7 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
   const problems: string[] = [];
   const weights: PlannedWeight[] = [];
   let vectorBytes = 0;
+  const ruled = recipe.stages.flatMap(rulesOf);
   for (const { name, part, shape, bytes, stored } of tensors) {
     const linear = linearName(name, shape);
     if (!linear) {
@@ -62,7 +63,7 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
       continue;
     }
     try {
-      const wanted = recipe.stages.filter((stage) => stage.part === part)
+      const wanted = ruled.filter((stage) => stage.part === part)
         .map((stage) => formatFor(stage, linear)).findLast((format) => format !== undefined);
       weights.push(planWeight(linear, part, rows, columns, bytes, wanted));
     } catch (error) {
@@ -70,7 +71,7 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
       problems.push(`${linear}: ${error.message}`);
     }
   }
-  for (const rule of recipe.stages.flatMap((stage) => stage.rules)) {
+  for (const rule of ruled.flatMap(({ rules }) => rules)) {
     if (!weights.some(({ name }) => matches(rule.layers, name))) {
       problems.push(`no linear matches the rule "${rule.layers}"`);
     }
@@ -86,6 +87,7 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
       problems.push("the vision part cannot be trained end to end; use ada-round or sign-round");
     }
   }
+  problems.push(...alongProblems(recipe));
   if (problems.length > 0) {
     const list = [...new Set(problems)].map((problem) => `\n- ${problem}`).join("");
     throw badRequest(`The recipe "${recipe.name}" cannot be carried out:${list}`);
@@ -93,6 +95,19 @@ export function planRecipe(recipe: Recipe, tensors: readonly StoredTensor[]): Pl
   const bytesBefore = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   const bytes = vectorBytes + weights.reduce((sum, { bytes }) => sum + bytes, 0);
   return { recipe, weights, vectorBytes, bytes, bytesBefore };
+}
+
+/** What is wrong about parts that learn along with another. */
+function alongProblems({ stages }: Recipe): string[] {
+  const problems: string[] = [];
+  for (const { part, method, along = [] } of stages) {
+    if (along.length > 0 && (method !== "train" || part !== "language")) {
+      problems.push(
+        `parts learn along only where the language part trains, not in ${part}, ${method}`,
+      );
+    }
+  }
+  return problems;
 }
 
 function planWeight(

@@ -1,5 +1,6 @@
 // A model folder in, a packed file out: opens, plans, loads, runs the recipe and writes.
 import { badRequest, throwIfAborted } from "../base/errors.ts";
+import { formatName } from "../formats/format.ts";
 import type { ByteSink } from "../io/bytes.ts";
 import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
 import { isSameFile, kindIfAllowed, removeFolder } from "../io/host_folder.ts";
@@ -19,8 +20,9 @@ import {
   openCalibration,
 } from "./calibration_data.ts";
 import { type Plan, planRecipe } from "./plan.ts";
-import { type Recipe, stageNeedsData } from "./recipe.ts";
+import { type Recipe, rulesOf, stageNeedsData } from "./recipe.ts";
 import { type Progress, type RunOptions, runPlan, type StageReport } from "./run.ts";
+import { Shelf } from "./shelf.ts";
 import { openExamples } from "./stages/examples.ts";
 
 /** How to quantize. */
@@ -35,6 +37,8 @@ export interface QuantizeOptions extends RecipeChoice, EngineOptions, GivenData 
   readonly resume?: boolean | undefined;
   /** Whether to keep finished blocks and training states in `OUT.work` meanwhile; default: if the recipe needs data. */
   readonly journal?: boolean | undefined;
+  /** Folder where finished stages are kept for, and found from, other runs that begin with the same stages. */
+  readonly shelf?: string | undefined;
   /** Stops the work; no file is left then. */
   readonly signal?: AbortSignal | undefined;
   /** Called with the whole plan before any work. */
@@ -82,7 +86,7 @@ export async function quantize(
       engine,
       vlm,
       plan,
-      await resources(open, engine, vlm, recipe, options, work),
+      await resources(open, engine, vlm, plan, options, work),
     );
     throwIfAborted(options.signal);
     const fileBytes = await write(
@@ -124,10 +128,11 @@ async function resources(
   open: OpenModel,
   engine: Engine,
   vlm: Vlm,
-  recipe: Recipe,
+  plan: Plan,
   options: QuantizeOptions,
   work: string | undefined,
 ): Promise<RunOptions> {
+  const { recipe } = plan;
   const { data = [], calibrationItems: count = CALIBRATION_ITEMS, seed = 0 } = options;
   const { signal, maxBadShare, onLeftOut, onProgress } = options;
   const { assets } = open;
@@ -141,6 +146,10 @@ async function resources(
     onLeftOut?.("conversations to train on", examples.bad, data.length);
   }
   let teacher: Promise<Vlm> | undefined;
+  const keeps = work !== undefined || options.shelf !== undefined;
+  const weights = keeps ? weightsOf(engine, vlm) : new Uint32Array();
+  const print = (what: unknown) =>
+    fingerprintOf(open, weights, what, calibration, examples?.fingerprint ?? "", seed);
   return {
     signal,
     onProgress,
@@ -150,18 +159,29 @@ async function resources(
       journal: await Journal.open(
         engine.memory,
         work,
-        fingerprintOf(
-          open,
-          weightsOf(engine, vlm),
-          recipe,
-          calibration,
-          examples?.fingerprint ?? "",
-          seed,
-        ),
+        print(recipe),
         options.resume ?? false,
       ),
     }),
+    ...(options.shelf !== undefined && {
+      shelf: await Shelf.open(
+        engine.memory,
+        options.shelf,
+        beginnings(plan).map((beginning) => print([beginning, engine.build])),
+      ),
+    }),
   };
+}
+
+/** What decides the outcome of each stage but the last, besides model and data: the stages up to it and their formats. */
+function beginnings({ recipe: { stages }, weights }: Plan): unknown[] {
+  return stages.slice(0, -1).map((_, last) => {
+    const beginning = stages.slice(0, last + 1);
+    const parts = new Set(beginning.flatMap(rulesOf).map(({ part }) => part));
+    const formats = weights.filter(({ part }) => parts.has(part))
+      .map(({ name, format }) => format && `${name}=${formatName(format)}`);
+    return { beginning, formats };
+  });
 }
 
 /** A checksum of every weight and vector. */
@@ -180,12 +200,12 @@ function weightsOf(engine: Engine, vlm: Vlm): Uint32Array {
 function fingerprintOf(
   open: OpenModel,
   weights: Uint32Array,
-  recipe: Recipe,
+  what: unknown,
   calibration: CalibrationRequests | undefined,
   examples: string,
   seed: number,
 ): string {
-  const fingerprint = new Fingerprint().add(JSON.stringify([recipe, seed, examples]))
+  const fingerprint = new Fingerprint().add(JSON.stringify([what, seed, examples]))
     .add(new Int32Array(weights.buffer));
   for (const [file, text] of open.assets.texts) fingerprint.add(file).add(text);
   const { requests = [], pictures = [], texts = [] } = calibration ?? {};

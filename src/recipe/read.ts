@@ -4,7 +4,7 @@ import { LobitError } from "../base/errors.ts";
 import { parseFormat } from "../formats/format.ts";
 import type { PartName } from "../models/vlm.ts";
 import { CALIBRATED } from "../quant/methods.ts";
-import type { Method, Recipe, Rule, Stage } from "./recipe.ts";
+import type { Along, Method, Recipe, Rule, Stage } from "./recipe.ts";
 import {
   LANGUAGE_TRAINING,
   PROJECTOR_TRAINING,
@@ -29,7 +29,11 @@ const STAGE_KEYS = [
   "training",
   "clip",
   "calibrate",
+  "along",
 ];
+
+/** Training settings without a value of their own. */
+const OPTIONAL = ["projectorLr", "visionLr"];
 
 /** Checks a parsed recipe. Throws one `bad-file` error that lists every mistake. */
 export function readRecipe(json: unknown, file: string): Recipe {
@@ -39,13 +43,21 @@ export function readRecipe(json: unknown, file: string): Recipe {
   const list = fields.get("stages");
   if (!Array.isArray(list)) fields.problem("stages", "expected a list of stages");
   const stages = (Array.isArray(list) ? list : []).map((value, i) =>
-    readStage(new Fields(value, `stages[${i}]`, problems), value)
+    readStage(
+      new Fields(value, `stages[${i}]`, problems),
+      value,
+      (key, inner) => new Fields(inner, `stages[${i}].${key}`, problems),
+    )
   );
   fields.done(file);
   return { name, stages };
 }
 
-function readStage(fields: Fields, value: unknown): Stage {
+function readStage(
+  fields: Fields,
+  value: unknown,
+  inside: (key: string, value: unknown) => Fields,
+): Stage {
   const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
   for (const key of keys.filter((key) => !STAGE_KEYS.includes(key))) {
     fields.problem(key, `is not known; a stage has ${STAGE_KEYS.join(", ")}`);
@@ -67,12 +79,26 @@ function readStage(fields: Fields, value: unknown): Stage {
     part,
     method,
     rules: readRules(fields),
+    ...(fields.has("along") && { along: readAlong(fields, inside) }),
     ...(fields.has("equalize") && { equalize: fields.flag("equalize", false) }),
     ...(fields.has("steps") && { steps: fields.integer("steps", 1, 1e6) }),
     ...(training && { training }),
     ...(clip !== undefined && { clip: clip as string[] }),
     ...(calibrate !== undefined && { calibrate }),
   };
+}
+
+function readAlong(stage: Fields, inside: (key: string, value: unknown) => Fields): Along[] {
+  const list = stage.get("along");
+  if (!Array.isArray(list)) {
+    stage.problem("along", "expected a list of parts with their rules");
+    return [];
+  }
+  return list.map((value: unknown, i) => {
+    const fields = inside(`along[${i}]`, value);
+    fields.demand("part", ["vision"], undefined);
+    return { part: "vision", rules: readRules(fields) };
+  });
 }
 
 function readRules(fields: Fields): Rule[] {
@@ -106,9 +132,9 @@ function readTraining(fields: Fields, part: PartName): TrainingSettings {
     return usual;
   }
   for (const key of Object.keys(given)) {
-    if (!(key in LANGUAGE_TRAINING) && key !== "projectorLr") {
-      const known = Object.keys(LANGUAGE_TRAINING).join(", ");
-      fields.problem(`training.${key}`, `is not known; settings are ${known}, projectorLr`);
+    if (!(key in LANGUAGE_TRAINING) && !OPTIONAL.includes(key)) {
+      const known = [...Object.keys(LANGUAGE_TRAINING), ...OPTIONAL].join(", ");
+      fields.problem(`training.${key}`, `is not known; settings are ${known}`);
     }
   }
   const settings = { ...usual, ...given } as TrainingSettings;

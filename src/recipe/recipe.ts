@@ -33,9 +33,17 @@ export interface Rule {
   readonly format: string;
 }
 
+/** A part that learns in the steps of another part's stage. */
+export interface Along {
+  /** The part; the projector always learns along and is not named. */
+  readonly part: "vision";
+  /** Formats by linear name, of this part. */
+  readonly rules: readonly Rule[];
+}
+
 /** Quantizes one part. */
 export interface Stage {
-  /** The part that changes; all others stay, byte for byte. */
+  /** The part that changes; all others stay, byte for byte, unless they learn along. */
   readonly part: PartName;
   /** How. */
   readonly method: Method;
@@ -52,6 +60,8 @@ export interface Stage {
    * (`prompts`, the default, plain text where there are none), or plain `text`, as in the paper.
    */
   readonly calibrate?: "prompts" | "text";
+  /** Method `train`, part language: further parts that are quantized and learn in the same steps. */
+  readonly along?: readonly Along[];
   /** Method `train`: linears whose ranges are clipped by calibration data before, as name patterns. */
   readonly clip?: readonly string[];
 }
@@ -141,8 +151,13 @@ export function stageNeedsData({ method }: Stage): boolean {
   return needsData(method) || method === "train";
 }
 
+/** The rules that a stage has for each part it quantizes. */
+export function rulesOf(stage: Stage): readonly Pick<Stage, "part" | "rules">[] {
+  return [stage, ...stage.along ?? []];
+}
+
 /** The format that a stage's rules give a linear; nothing means it is kept. */
-export function formatFor(stage: Stage, name: string): Format | undefined {
+export function formatFor(stage: Pick<Stage, "rules">, name: string): Format | undefined {
   const rule = stage.rules.findLast(({ layers }) => matches(layers, name));
   return !rule || rule.format === "keep" ? undefined : parseFormat(rule.format);
 }

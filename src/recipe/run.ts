@@ -1,5 +1,5 @@
 // Carries a plan out on a loaded model, stage by stage. A stage changes its part only (the language stage trains the
-// projector along), and with a journal every finished block and stage is kept.
+// projector along, and the parts it names), and with a journal every finished block and stage is kept.
 import { badRequest } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
 import type { Linear } from "../formats/weight.ts";
@@ -14,6 +14,7 @@ import type { Changed, Journal } from "./journal.ts";
 import type { Plan } from "./plan.ts";
 import type { RefitReport } from "./projector.ts";
 import { type Method, needsData, type Stage } from "./recipe.ts";
+import type { Shelf } from "./shelf.ts";
 import { type TrainingData, trainStage } from "./training.ts";
 
 /** Progress of a run. */
@@ -38,6 +39,8 @@ export interface RunOptions {
   readonly training?: TrainingData | undefined;
   /** Keeps finished work, and knows that of the run that this one goes on from. */
   readonly journal?: Journal | undefined;
+  /** Finished stages of other runs. */
+  readonly shelf?: Shelf | undefined;
   /** Stops the work. */
   readonly signal?: AbortSignal | undefined;
   /** Called after each linear and each training step. */
@@ -48,6 +51,8 @@ export interface RunOptions {
 export interface StageReport {
   /** Its part. */
   readonly part: string;
+  /** Parts that learnt along, the projector left out. */
+  readonly along?: readonly string[];
   /** Its method. */
   readonly method: Method;
   /** Seconds it took, in the run that finished it. */
@@ -60,6 +65,8 @@ export interface StageReport {
   readonly clipped?: number | undefined;
   /** Training steps. */
   readonly steps: readonly StepReport[];
+  /** Whether it was taken over from another run that began alike. */
+  readonly shared?: boolean;
 }
 
 const CODERS: Readonly<Partial<Record<Method, Coder>>> = {
@@ -78,7 +85,7 @@ export async function runPlan(
   try {
     const reports: StageReport[] = [];
     for (const [index, stage] of plan.recipe.stages.entries()) {
-      reports.push(await run.stage(stage, `stage-${index + 1}-${stage.part}`));
+      reports.push(await run.stage(stage, index));
     }
     return reports;
   } finally {
@@ -113,21 +120,31 @@ class Run {
     this.#calibrated?.free();
   }
 
-  async stage(stage: Stage, piece: string): Promise<StageReport> {
-    const { journal } = this.#options;
+  async stage(stage: Stage, index: number): Promise<StageReport> {
+    const { journal, shelf } = this.#options;
+    const piece = `stage-${index + 1}-${stage.part}`;
     const changed = changedBy(this.#vlm, stage);
     if (journal?.has(piece)) {
       const report = await journal.restore(piece, changed) as StageReport;
       for (const linear of changed.linears) this.#count(stage, linear);
       return report;
     }
+    const shared = await shelf?.take(index, changed);
+    if (shared) {
+      for (const linear of changed.linears) this.#count(stage, linear);
+      return shared;
+    }
     const start = performance.now();
     const part = partsOf(this.#vlm).find(({ name }) => name === stage.part)!;
-    await this.#round(stage, part);
-    const found = await this.#improve(stage, part, piece);
+    const along = partsOf(this.#vlm).filter(({ name }) =>
+      stage.along?.some(({ part }) => part === name)
+    );
+    for (const own of [...along, part]) await this.#round(stage, own);
+    const found = await this.#improve(stage, part, along, piece);
     const seconds = (performance.now() - start) / 1000;
     const report = {
       part: stage.part,
+      ...(along.length > 0 && { along: along.map(({ name }) => name) }),
       method: stage.method,
       seconds,
       blocks: [],
@@ -135,6 +152,7 @@ class Run {
       ...found,
     };
     await journal?.save(piece, changed, report);
+    await shelf?.put(index, changed, report);
     return report;
   }
 
@@ -158,10 +176,15 @@ class Run {
     }
   }
 
-  async #improve(stage: Stage, part: Part, piece: string): Promise<Partial<StageReport>> {
+  async #improve(
+    stage: Stage,
+    part: Part,
+    along: readonly Part[],
+    piece: string,
+  ): Promise<Partial<StageReport>> {
     const { journal } = this.#options;
     if (stage.method === "refit") return { refit: this.#calibrated!.refit() };
-    if (stage.method === "train") return await this.#train(stage, part, piece);
+    if (stage.method === "train") return await this.#train(stage, part, along, piece);
     if (!needsData(stage.method)) return {};
     const pieceOf = (block: string) => `${piece}-${block}`;
     const blocks = await this.#calibrated!.blocks(part, stage, stage.method, this.#formats, {
@@ -177,15 +200,21 @@ class Run {
     return { blocks };
   }
 
-  async #train(stage: Stage, part: Part, piece: string): Promise<Partial<StageReport>> {
+  async #train(
+    stage: Stage,
+    part: Part,
+    along: readonly Part[],
+    piece: string,
+  ): Promise<Partial<StageReport>> {
     const { training, journal, signal } = this.#options;
     if (!training) {
       throw badRequest(
         "This recipe trains, so it needs conversations with pictures (--data FILE.jsonl).",
       );
     }
+    const blocks = [...along, part].flatMap(({ blocks }) => blocks);
     const formats = new Map(
-      part.blocks.flatMap(({ linears }) => linears).flatMap(({ name }) => {
+      blocks.flatMap(({ linears }) => linears).flatMap(({ name }) => {
         const format = this.#formats.get(name);
         return format ? [[name, format]] : [];
       }),
@@ -204,7 +233,7 @@ class Run {
         ...(journal && { state: journal.path(`${piece}-training`) }),
       },
     );
-    for (const { linears } of part.blocks) for (const linear of linears) this.#count(stage, linear);
+    for (const { linears } of blocks) for (const linear of linears) this.#count(stage, linear);
     return { steps, ...(clipped !== undefined && { clipped }) };
   }
 
@@ -222,7 +251,8 @@ class Run {
 
 /** Everything that a stage may change. */
 function changedBy(vlm: Vlm, stage: Stage): Changed {
-  const along = stage.method === "train" && stage.part === "language" ? ["projector"] : [];
+  const along: string[] = (stage.along ?? []).map(({ part }) => part);
+  if (stage.method === "train" && stage.part === "language") along.push("projector");
   const parts = partsOf(vlm).filter(({ name }) => name === stage.part || along.includes(name));
   return { linears: parts.flatMap(linearsOf), vectors: parts.flatMap(vectorsOf) };
 }
