@@ -51,7 +51,7 @@ function range(w: usize, group: i32, released: bool, largest: f32, scale: usize,
 // per span, whether as released; floats: largest code.
 export function fake_grid(begin: i32, end: i32): void {
   const rows = int(3), groups = int(4), group = int(5), band = int(6), span = int(7), released = int(8) != 0;
-  const largest = float(0), row4 = <usize> groups << 2;
+  const largest = float(0);
   for (let item = begin; item < end; item++) {
     const first = item * span, last = min(first + span, rows);
     let biggest: f32 = 0;
@@ -60,12 +60,33 @@ export function fake_grid(begin: i32, end: i32): void {
       range(ptr(0) + at * <usize> group, group, released, largest, scale, ptr(2) + at);
       biggest = max(biggest, load<f32>(scale));
     }
-    const unit = biggest / BAND_SPAN;
-    for (let row = first; row < last; row += band) {
-      for (let g = 0; g < groups; g++) {
-        const top = ptr(1) + (<usize> (row * groups + g) << 2);
-        second(top, row4, band, released, unit);
-      }
+    seconds(ptr(1), first, last, groups, band, released, biggest / BAND_SPAN);
+  }
+}
+
+// scale = start (1 + growth) on its second grid. Items: as of fake_grid. ints: starts, growths, scales, rows, groups, rows
+// per second group, rows per span.
+export function fake_scales(begin: i32, end: i32): void {
+  const rows = int(3), groups = int(4), band = int(5), span = int(6);
+  for (let item = begin; item < end; item++) {
+    const first = item * span, last = min(first + span, rows);
+    let biggest: f32 = 0;
+    for (let i = first * groups; i < last * groups; i++) {
+      const at = <usize> i << 2;
+      const raw = max(load<f32>(ptr(0) + at) * (1 + load<f32>(ptr(1) + at)), SMALLEST_SCALE);
+      store<f32>(ptr(2) + at, raw);
+      biggest = max(biggest, raw);
+    }
+    seconds(ptr(2), first, last, groups, band, false, biggest / BAND_SPAN);
+  }
+}
+
+// Puts the raw scales of all second groups of some rows on their grids.
+function seconds(scales: usize, first: i32, last: i32, groups: i32, band: i32, released: bool, unit: f32): void {
+  const stride = <usize> groups << 2;
+  for (let row = first; row < last; row += band) {
+    for (let g = 0; g < groups; g++) {
+      second(scales + (<usize> (row * groups + g) << 2), stride, band, released, unit);
     }
   }
 }
@@ -133,6 +154,36 @@ export function fake_mask(begin: i32, end: i32): void {
       const x = load<f32>(w + i);
       if (!(x >= low && x <= high)) store<f32>(d + i, 0);
     }
+    w += bytes;
+    d += bytes;
+  }
+}
+
+// From the gradient d of what was seen to that of the growths: start * sum of d * (q - z - w / s) where w is within the
+// codes, of d * (q - z) where it is beyond (Esser et al., "Learned step size quantization", 2020). Items: rows. ints:
+// latent, d, gradient of the growths, starts, scales, zeros, groups, group; floats: largest code.
+export function fake_scale_gradient(begin: i32, end: i32): void {
+  const groups = int(6), bytes = <usize> int(7) << 2, vectors = bytes & ~15, top = float(0);
+  const none = f32x4.splat(0), largest = f32x4.splat(top);
+  let w = ptr(0) + <usize> (begin * groups) * bytes, d = ptr(1) + <usize> (begin * groups) * bytes;
+  for (let g = begin * groups; g < end * groups; g++) {
+    const at = <usize> g << 2, s = load<f32>(ptr(4) + at), z = load<f32>(ptr(5) + at);
+    const scale = f32x4.splat(s), zero = f32x4.splat(z);
+    let sums = none;
+    for (let i: usize = 0; i < vectors; i += 16) {
+      const v = f32x4.div(v128.load(w + i), scale);
+      const x = f32x4.nearest(f32x4.add(v, zero));
+      const q = f32x4.min(f32x4.max(x, none), largest);
+      const own = v128.and(v, f32x4.eq(x, q));
+      sums = f32x4.add(sums, f32x4.mul(v128.load(d + i), f32x4.sub(f32x4.sub(q, zero), own)));
+    }
+    let sum = (f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 1)) +
+      (f32x4.extract_lane(sums, 2) + f32x4.extract_lane(sums, 3));
+    for (let i = vectors; i < bytes; i += 4) {
+      const v = load<f32>(w + i) / s, x = nearest<f32>(v + z), q = code(v + z, top);
+      sum += load<f32>(d + i) * (q - z - (x == q ? v : 0));
+    }
+    store<f32>(ptr(2) + at, load<f32>(ptr(3) + at) * sum);
     w += bytes;
     d += bytes;
   }

@@ -60,7 +60,7 @@ import {
 } from "./rows";
 import { cross_entropy, kl_both, label_confidence } from "./losses";
 import { adamw, sign_sgd } from "./optimise";
-import { fake_grid, fake_mask, fake_see } from "./fake_quant";
+import { fake_grid, fake_mask, fake_scale_gradient, fake_scales, fake_see } from "./fake_quant";
 
 
 const SPINS: i32 = 20000;
@@ -204,6 +204,12 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.FakeMask:
       fake_mask(begin, end);
+      break;
+    case Op.FakeScales:
+      fake_scales(begin, end);
+      break;
+    case Op.FakeScaleGradient:
+      fake_scale_gradient(begin, end);
       break;
     case Op.SignSgd:
       sign_sgd(begin, end);

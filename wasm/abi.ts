@@ -91,6 +91,8 @@ export enum Op {
   FakeGrid,
   FakeSee,
   FakeMask,
+  FakeScales,
+  FakeScaleGradient,
   ReadThrough,
   MultiplyPeak,
   DotPeak,

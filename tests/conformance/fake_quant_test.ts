@@ -1,5 +1,5 @@
 // Fake-quant kernels against the grids of src/formats, bit for bit, on every build and thread count.
-import { assertEquals } from "@std/assert";
+import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { Random } from "../../src/base/random.ts";
 import type { BilevelFormat } from "../../src/formats/format.ts";
 import {
@@ -10,6 +10,7 @@ import {
   rangeOf,
   scalesOf,
 } from "../../src/formats/grid.ts";
+import { roundEven } from "../../src/formats/rounding.ts";
 import { referenceGradient, referenceGrid } from "../../src/formats/grid_reference.ts";
 import { kernels } from "../../wasm/mod.ts";
 import { Buffers } from "./buffers.ts";
@@ -135,5 +136,57 @@ Deno.test("slack lets the gradient pass half a step further on both sides", asyn
     kernels.fakeQuantMask(engine, gradient, operand, 0);
     assertEquals([...buffers.get(gradient, 10)], [0, 0, 0, 7, 7, 7, 0, 0, 0, 0], name);
     buffers.release(name);
+  });
+});
+
+Deno.test("scales that grow lie on the stored grid, and their gradient is that of learned step sizes", async () => {
+  const first = new Map<string, Float32Array>();
+  await onEveryEngine(({ name, engine }) => {
+    for (const [bits, group, secondGroup, rows, columns] of SHAPES) {
+      const format: BilevelFormat = { kind: "bilevel", bits, group, secondGroup };
+      const shape = `w${bits}g${group}q${secondGroup} ${rows}x${columns}`,
+        what = `${name}, ${shape}`;
+      const count = rows * columns, groups = count / group, random = new Random(count + bits);
+      const weights = weightsOf("outliers", count, random);
+      const upstream = Float32Array.from(weights, () => random.normal());
+      const starts = Float32Array.from({ length: groups }, () => 0.1 + random.uniform());
+      // One shrinks below nothing: it must stay a scale.
+      const growths = starts.map((_, i) => i === 1 ? -1.5 : 0.3 * random.normal());
+      const zeros = starts.map(() => random.integer(2 ** bits));
+      const buffers = new Buffers(engine);
+      const operand = {
+        ...{ latent: buffers.put(weights), rows, columns, bits, group, secondGroup },
+        ...{ scales: buffers.room(groups), zeros: buffers.put(zeros) },
+      };
+      const growing = { starts: buffers.put(starts), growths: buffers.put(growths) };
+      const slope = buffers.room(groups);
+      kernels.fakeQuantScales(engine, growing, operand);
+      kernels.fakeQuantScaleGradient(engine, buffers.put(upstream), slope, growing.starts, operand);
+      buffers.check(what);
+      const { fround } = Math;
+      const none = new Float32Array(groups);
+      const grid = gridFrom(format, rows, columns, { min: none, max: none }, {
+        scales: starts.map((start, i) => start * fround(1 + growths[i]!)),
+        zeroCodes: Uint8Array.from(zeros),
+      });
+      const scales = scalesOf(grid), codes = codesOn(grid, weights);
+      assertEquals(buffers.get(operand.scales, groups), scales, what);
+      const slopes = buffers.get(slope, groups);
+      for (let g = 0; g < groups; g++) {
+        let [sum, size] = [0, 0];
+        for (let i = g * group; i < (g + 1) * group; i++) {
+          const place = fround(weights[i]! / scales[g]!), level = codes[i]! - zeros[g]!;
+          const rounded = roundEven(fround(place + zeros[g]!));
+          const within = rounded >= 0 && rounded < 2 ** bits;
+          const part = starts[g]! * upstream[i]! * (within ? level - place : level);
+          sum += part;
+          size += Math.abs(part) + Math.abs(starts[g]! * upstream[i]! * place * 1e-1);
+        }
+        assertAlmostEquals(slopes[g]!, sum, 1e-5 * size + 1e-30, `${what}, group ${g}`);
+      }
+      assertEquals(slopes, first.get(shape) ?? slopes, `${what}: other bits than the first engine`);
+      first.set(shape, slopes);
+      buffers.release(what);
+    }
   });
 });

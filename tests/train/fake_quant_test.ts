@@ -2,11 +2,16 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { LobitError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
-import { bilevelFormat, fitFormat, symmetricFormat } from "../../src/formats/format.ts";
+import {
+  type BilevelFormat,
+  bilevelFormat,
+  fitFormat,
+  symmetricFormat,
+} from "../../src/formats/format.ts";
 import type { Linear } from "../../src/formats/weight.ts";
 import { packedRows } from "../../src/ops/packed.ts";
-import { packLinear } from "../../src/quant/pack_linear.ts";
-import { roundToNearest } from "../../src/quant/round.ts";
+import { packCoded, packLinear } from "../../src/quant/pack_linear.ts";
+import { roundClipped, roundToNearest } from "../../src/quant/round.ts";
 import { Arena } from "../../src/tensor/arena.ts";
 import { floats, tensorFrom } from "../../src/tensor/tensor.ts";
 import { FakeQuant } from "../../src/train/fake_quant.ts";
@@ -37,6 +42,40 @@ Deno.test("packing a weight in training gives exactly the numbers that products 
       const runs = floats(memory, packedRows(engine, new Arena(memory), packed));
       assertEquals(runs.map((x) => x + 0), floats(memory, fake.weight.seen).map((x) => x + 0));
       assert(new Set(runs.slice(0, 16)).size > 1, "everything fell on one code");
+      fake.close();
+    }
+  }
+});
+
+Deno.test("a packed weight trains on from its codes, on its own grid or on one that grows from it", () => {
+  const random = new Random(3);
+  for (const scales of ["kept", "learned", "range"] as const) {
+    for (const bits of [2, 3, 4]) {
+      const [rows, columns] = [48, 64];
+      const format = fitFormat(bilevelFormat(bits), rows, columns) as BilevelFormat;
+      const values = Float32Array.from({ length: rows * columns }, () => random.normal());
+      const linear = linearOf(rows, columns, values);
+      // A clipped grid: its range is not that of the weights.
+      const start = packLinear(memory, linear, format, roundClipped);
+      const before = floats(memory, packedRows(engine, new Arena(memory), start)).slice();
+      linear.weight = start;
+      const fake = new FakeQuant(engine, linear, format, { scales });
+      fake.see();
+      const seen = floats(memory, fake.weight.seen);
+      if (scales === "kept") assertEquals(seen.map((x) => x + 0), before.map((x) => x + 0));
+      const latent = floats(memory, fake.weight.latent);
+      latent.forEach((value, i) => latent[i] = value + 0.2 * random.normal());
+      assertEquals(fake.growths !== undefined, scales === "learned");
+      if (fake.growths) {
+        const growths = floats(memory, fake.growths);
+        growths.forEach((_, i) => growths[i] = 0.2 * random.normal());
+      }
+      const old = seen.slice();
+      fake.see();
+      assert(seen.some((value, i) => value !== old[i]), `${scales}: nothing moved`);
+      const packed = packCoded(memory, linear, fake.coded);
+      const runs = floats(memory, packedRows(engine, new Arena(memory), packed));
+      assertEquals(runs.map((x) => x + 0), seen.map((x) => x + 0), `${scales}, ${bits} bits`);
       fake.close();
     }
   }
@@ -88,7 +127,7 @@ Deno.test("the released grid and its straight-through gradient equal the referen
   assert(compared > 0);
 });
 
-Deno.test("only dense weights and bilevel formats train", () => {
+Deno.test("only dense weights, packed ones of the same format, and bilevel formats train", () => {
   const linear = linearOf(16, 32, new Float32Array(512));
   assertThrows(() => new FakeQuant(engine, linear, symmetricFormat(4)), LobitError, "bilevel");
   assertThrows(

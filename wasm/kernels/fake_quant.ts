@@ -31,13 +31,53 @@ export function fakeQuantGrid(
   form: "stored" | "reference",
 ): void {
   const { latent, scales, zeros, rows, columns, bits, group, secondGroup } = operand;
-  // Rows that share a unit: a second group, or as many as fill whole panels of 8.
-  let span = secondGroup;
-  while (span % 8 !== 0) span += secondGroup;
+  const span = unitRows(secondGroup);
   const items = Math.ceil(rows / span);
   engine.call(Op.FakeGrid, items, share(engine, items, 8192 / (span * columns)), [
     ...[latent, scales, zeros, rows, columns / group, group, secondGroup, span],
     Number(form === "reference"),
+  ], [2 ** bits - 1]);
+}
+
+/** Rows that share a unit: a second group, or as many as fill whole panels of 8. */
+function unitRows(secondGroup: number): number {
+  let span = secondGroup;
+  while (span % 8 !== 0) span += secondGroup;
+  return span;
+}
+
+/** Scales that grow from where they started, all f32 [rows, columns / group]. */
+export interface GrowingScales {
+  /** Scales at growth 0. */
+  readonly starts: Ptr;
+  /** Shares of the starts that are added to them. */
+  readonly growths: Ptr;
+}
+
+/** Writes the scales start (1 + growth) as the stored grid has them. */
+export function fakeQuantScales(
+  engine: Engine,
+  { starts, growths }: GrowingScales,
+  { scales, rows, columns, group, secondGroup }: FakeQuantOperand,
+): void {
+  const span = unitRows(secondGroup), groups = columns / group;
+  const items = Math.ceil(rows / span);
+  engine.call(Op.FakeScales, items, share(engine, items, 1024 / (span * groups)), [
+    ...[starts, growths, scales, rows, groups, secondGroup, span],
+  ]);
+}
+
+/** Writes the growths' gradient, given that of the weights seen, f32 [rows, columns], before it is masked. */
+export function fakeQuantScaleGradient(
+  engine: Engine,
+  seenGradient: Ptr,
+  growthGradient: Ptr,
+  starts: Ptr,
+  operand: FakeQuantOperand,
+): void {
+  const { latent, scales, zeros, rows, columns, bits, group } = operand;
+  engine.call(Op.FakeScaleGradient, rows, share(engine, rows, 16384 / columns), [
+    ...[latent, seenGradient, growthGradient, starts, scales, zeros, columns / group, group],
   ], [2 ** bits - 1]);
 }
 
