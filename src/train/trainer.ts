@@ -6,7 +6,6 @@ import type { Engine } from "../../wasm/mod.ts";
 import { type Batch, batchOf, countValid, type ExampleSource, type Mask } from "./batch.ts";
 import { type Checkpoint, restore, save } from "./checkpoint.ts";
 import type { FakeQuant } from "./fake_quant.ts";
-import type { Features } from "./features.ts";
 import { predict } from "./forward.ts";
 import {
   labelConfidence,
@@ -22,6 +21,7 @@ import type { Parameters } from "./parameters.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 import { Tape } from "./tape.ts";
 import type { Teacher } from "./teacher.ts";
+import type { Sight } from "./tower.ts";
 
 /** How to train. */
 export interface TrainSettings {
@@ -73,8 +73,8 @@ export interface Training {
   readonly examples: ExampleSource;
   /** Which examples when. */
   readonly order: Pick<BatchOrder, "at">;
-  /** The frozen tower. */
-  readonly features: Features;
+  /** What the tower sees, whether it trains or not. */
+  readonly features: Sight;
   /** Needed for distillation. */
   readonly teacher?: Teacher | undefined;
 }
@@ -208,7 +208,7 @@ class Trainer {
     for (const fake of fakes) {
       const gradient = parameters.gradient(fake.weight.latent);
       if (!gradient) throw new LobitError("internal", `${fake.linear.name} does not train.`);
-      fake.mask(gradient);
+      fake.mask(gradient, fake.growths && parameters.gradient(fake.growths));
     }
     const gradientNorm = parameters.gradientNorm();
     const loss = losses.labelWeight * values.label + losses.distillWeight * values.distill +
@@ -246,7 +246,7 @@ class Trainer {
     const { losses } = this.#settings;
     const tape = this.#tape;
     tape.reset();
-    const looked = features.of(part, tape.arena);
+    const looked = features.of(part, tape.arena, tape);
     const seen = looked && vlm.projector.project(tape, looked);
     const targets = seen && losses.matchWeight !== 0 && teacher?.rows(part, tape.arena);
     const match = targets ? putMatch(tape, seen, targets, scales.match, losses.matchWeight) : 0;

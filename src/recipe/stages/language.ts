@@ -1,9 +1,7 @@
 // Stage 3 of SPEED-Q: language model and projector learn together from labels and from the full-precision model, the
 // language model's linears seen through the grid that they are then stored on. Embedding and head stay as they are.
-import { badRequest } from "../../base/errors.ts";
 import { type Format, formatName } from "../../formats/format.ts";
-import { roundToNearest } from "../../quant/round.ts";
-import { packLinear, replaceWeight } from "../../quant/pack_linear.ts";
+import { packCoded, replaceWeight } from "../../quant/pack_linear.ts";
 import { vectorsOf } from "../../models/vlm.ts";
 import type { ExampleSource } from "../../train/batch.ts";
 import { FakeQuant } from "../../train/fake_quant.ts";
@@ -28,17 +26,6 @@ export async function trainLanguage(
   const chosen = language.blocks.flatMap(({ linears }) => linears).filter(({ name }) =>
     formats.has(name)
   );
-  for (const { name, weight } of chosen) {
-    const format = formats.get(name)!;
-    if (weight.kind !== "dense" || format.kind !== "bilevel") {
-      throw badRequest(
-        `${name} is ${weight.kind} and is to become ${
-          formatName(format)
-        }: the language stage trains dense weights ` +
-          "towards bilevel formats.",
-      );
-    }
-  }
   const detail = [...formats].map(([name, format]) => `${name}=${formatName(format)}`);
   const restore = keepDtypes(engine.memory, projector);
   let fakes: FakeQuant[] = [];
@@ -50,29 +37,32 @@ export async function trainLanguage(
       settings,
       options,
       () => {
-        const { slack } = settings;
+        const { slack, scales, lr } = settings;
         fakes = chosen.map((linear) =>
-          new FakeQuant(engine, linear, formats.get(linear.name)!, { slack })
+          new FakeQuant(engine, linear, formats.get(linear.name)!, { slack, scales })
         );
         const latents = fakes.map(({ linear, weight }) => ({
           name: `${linear.name}.weight`,
           tensor: weight.latent,
         }));
+        const growths = fakes.flatMap(({ linear, growths }) =>
+          growths ? [{ name: `${linear.name}.growth`, tensor: growths }] : []
+        );
         return {
           groups: [
-            { tensors: [...latents, ...vectorsOf(language)], lr: settings.lr },
+            { tensors: [...latents, ...vectorsOf(language)], lr },
+            { tensors: growths, lr: settings.scaleLr, decay: 0 },
             {
               tensors: widened(engine.memory, projector),
-              lr: settings.projectorLr ?? settings.lr,
+              lr: settings.projectorLr ?? lr,
             },
           ],
           fakes,
         };
       },
     );
-    for (const { linear, weight } of fakes) {
-      const packed = packLinear(engine.memory, linear, weight.format, roundToNearest);
-      replaceWeight(engine.memory, linear, packed);
+    for (const { linear, coded } of fakes) {
+      replaceWeight(engine.memory, linear, packCoded(engine.memory, linear, coded));
     }
     return reports;
   } finally {

@@ -2,6 +2,7 @@
 // (AAAI-26, and its released code) where it says something, except for batches and learning rates, which follow
 // the models' size.
 import { badRequest } from "../../base/errors.ts";
+import type { ScaleSource } from "../../train/fake_quant.ts";
 import type { TrainSettings } from "../../train/trainer.ts";
 
 /** Settings of a training stage. */
@@ -14,6 +15,10 @@ export interface TrainingSettings {
   readonly lr: number;
   /** Peak learning rate of the projector in the language stage; `lr` if not given. */
   readonly projectorLr?: number | undefined;
+  /** Peak learning rate of the vision tower where it learns along; `lr` if not given. */
+  readonly visionLr?: number | undefined;
+  /** Peak learning rate of scales where they are learned, relative to where each one started. */
+  readonly scaleLr: number;
   /** Share of the steps that warm up. */
   readonly warmup: number;
   /** How the learning rate goes on. */
@@ -36,7 +41,9 @@ export interface TrainingSettings {
   readonly gamma: number | "adaptive";
   /** Which positions distillation compares: those the label loss reads, or those of SPEED-Q's released code. */
   readonly mask: "shifted" | "released";
-  /** Steps between two updates of the scales. */
+  /** Where scales come from: the weights' range, as they were at the start, or learned. */
+  readonly scales: ScaleSource;
+  /** Steps between two updates of scales that follow the range or are learned. */
   readonly refresh: number;
   /** How many steps of the grid beyond a group's range a weight may lie and still be moved. */
   readonly slack: number;
@@ -66,6 +73,8 @@ export const LANGUAGE_TRAINING: TrainingSettings = {
   temperature: 1,
   gamma: "adaptive",
   mask: "shifted",
+  scales: "range",
+  scaleLr: 1e-3,
   refresh: 1,
   slack: 0,
   tokens: 4096,
@@ -104,9 +113,11 @@ export function settingsProblems(settings: TrainingSettings): string[] {
   whole("refresh", 1);
   whole("tokens", 1);
   whole("seed", 0);
-  const { lr, projectorLr = lr, gamma, temperature, teacherTop } = settings;
+  const { lr, projectorLr = lr, visionLr = lr, gamma, temperature, teacherTop } = settings;
   range("lr", lr, 0);
   range("projectorLr", projectorLr, 0);
+  range("visionLr", visionLr, 0);
+  range("scaleLr", settings.scaleLr, 0);
   range("warmup", settings.warmup, 0, 1);
   range("decay", settings.decay, 0);
   range("clip", settings.clip, 0);
@@ -125,7 +136,7 @@ export function settingsProblems(settings: TrainingSettings): string[] {
   if (settings.label === 0 && settings.distill === 0 && settings.match === 0) {
     problems.push("label, distill and match are all 0, so there is nothing to train on");
   }
-  const among = (name: "shape" | "mask", choices: readonly string[]) => {
+  const among = (name: "shape" | "mask" | "scales", choices: readonly string[]) => {
     const value: string = settings[name];
     if (!choices.includes(value)) {
       problems.push(`${name} must be one of ${choices.join(", ")}, not ${value}`);
@@ -133,6 +144,7 @@ export function settingsProblems(settings: TrainingSettings): string[] {
   };
   among("shape", ["cosine", "linear", "constant"]);
   among("mask", ["shifted", "released"]);
+  among("scales", ["range", "kept", "learned"]);
   return problems;
 }
 

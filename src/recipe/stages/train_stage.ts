@@ -1,4 +1,4 @@
-// What the projector and language stages have in common: a frozen tower seen once, a teacher, an order, a checkpoint
+// What the training stages have in common: a tower, seen once if it is frozen, a teacher, an order, a checkpoint
 // that belongs to exactly this run. Resuming after any step ends in the same bits as not having stopped.
 import { badRequest } from "../../base/errors.ts";
 import type { Linear } from "../../formats/weight.ts";
@@ -13,6 +13,7 @@ import { BatchOrder } from "../../train/order.ts";
 import { Parameters } from "../../train/parameters.ts";
 import { Teacher } from "../../train/teacher.ts";
 import { unpackMeanwhile } from "../../train/trainable.ts";
+import { TrainedTower } from "../../train/tower.ts";
 import { type StepReport, train } from "../../train/trainer.ts";
 import { type Engine, kernels } from "../../../wasm/mod.ts";
 import { loopSettings, type TrainingSettings } from "./settings.ts";
@@ -42,9 +43,16 @@ export interface StageOptions {
 /** What trains in a stage: made from the model when the run starts. */
 export interface Trainables {
   /** Tensors by name, with the learning rate of each set. */
-  readonly groups: readonly { readonly tensors: readonly Named[]; readonly lr: number }[];
+  readonly groups: readonly {
+    readonly tensors: readonly Named[];
+    readonly lr: number;
+    /** Where it differs from the settings'. */
+    readonly decay?: number;
+  }[];
   /** Linears seen through a grid. */
   readonly fakes: readonly FakeQuant[];
+  /** Whether anything of the tower is among the tensors; `frozen` if not given. */
+  readonly tower?: "frozen" | "trains";
 }
 
 /** A tensor that trains. */
@@ -79,20 +87,22 @@ export async function runTraining(
   const parameters = new Parameters(engine);
   const cleanups: (() => void)[] = [() => parameters.free()];
   try {
-    const { groups, fakes } = prepare();
+    const { groups, fakes, tower } = prepare();
     // The table is read by rows only, unless it is the head, too; everything else packed is read whole in every pass.
     const { language } = vlm;
     for (const linear of new Set([...frozen(language.blocks), language.head])) {
       cleanups.push(unpackMeanwhile(engine, linear));
     }
-    const moved = groups.map(({ tensors, lr }): Group => ({
+    const moved = groups.map(({ tensors, lr, decay = settings.decay }): Group => ({
       parameters: tensors.map(({ name, tensor }) => parameters.add(name, tensor)),
       lr,
-      decay: settings.decay,
+      decay,
     }));
     const optimiser = new AdamW(engine, moved);
     cleanups.push(() => optimiser.free());
-    const features = new Features(engine, vlm, examples, { companions, exact });
+    const features = tower === "trains"
+      ? new TrainedTower(vlm, examples)
+      : new Features(engine, vlm, examples, { companions, exact });
     cleanups.push(() => features.free());
     const teacher = full && taught
       ? new Teacher(engine, full, examples, {
