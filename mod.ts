@@ -93,6 +93,7 @@ export type { BlockReport } from "./src/recipe/blocks.ts";
 export type { RefitReport } from "./src/recipe/projector.ts";
 export type { StepReport } from "./src/train/trainer.ts";
 export type { LossValues } from "./src/train/losses.ts";
+export type { ScaleSource } from "./src/train/fake_quant.ts";
 export { type ExportOptions, exportPacked, type ExportReport } from "./src/models/export.ts";
 
 // Evaluating.

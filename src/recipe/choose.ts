@@ -1,6 +1,7 @@
 // Recipes by name.
 import { badRequest } from "../base/errors.ts";
 import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
+import { jointOf } from "./joint.ts";
 import { calibratedRecipe, type Recipe, type RtnBits, rtnRecipe, type Rule } from "./recipe.ts";
 import { speedQRecipe } from "./speed_q.ts";
 
@@ -31,7 +32,7 @@ export interface RecipeChoice {
 }
 
 /** Recipes that can be asked for by name. */
-export const RECIPES: readonly string[] = ["rtn", ...Object.keys(CALIBRATED), "speed-q"];
+export const RECIPES: readonly string[] = ["rtn", ...Object.keys(CALIBRATED), "speed-q", "joint"];
 
 /** Steps of `speed-q` in a hurry: the quality of the whole for a third of the time is not to be had. */
 const QUICK = { visionSteps: 40, projector: { steps: 10 }, language: { steps: 60 } };
@@ -48,13 +49,14 @@ export function chooseRecipe(choice: RecipeChoice): Recipe {
   if (choice.clip) {
     throw badRequest(`--clip is for the recipe rtn; "${recipe}" looks at calibration data itself.`);
   }
-  if (recipe !== "speed-q") {
+  if (recipe !== "speed-q" && recipe !== "joint") {
     return calibratedRecipe(recipe as CalibratedMethod, bits, choice.equalize, rules);
   }
   if (bits.projector !== 16) {
-    throw badRequest("The recipe speed-q trains the projector and keeps it at 16 bits.");
+    throw badRequest(`The recipe ${recipe} trains the projector and keeps it at 16 bits.`);
   }
-  return speedQRecipe(bits, { seed: choice.seed, ...(choice.quick && QUICK) }, rules);
+  const staged = speedQRecipe(bits, { seed: choice.seed, ...(choice.quick && QUICK) }, rules);
+  return recipe === "joint" ? jointOf(staged) : staged;
 }
 
 function bitsOf(choice: RecipeChoice): RtnBits {

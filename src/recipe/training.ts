@@ -5,6 +5,8 @@ import type { Vlm } from "../models/vlm.ts";
 import type { ExampleSource } from "../train/batch.ts";
 import type { StepReport } from "../train/trainer.ts";
 import type { Stage } from "./recipe.ts";
+import { trainDense } from "./stages/dense.ts";
+import { trainJoint } from "./stages/joint.ts";
 import { trainLanguage } from "./stages/language.ts";
 import { trainProjector } from "./stages/projector.ts";
 import type { StageModel } from "./stages/train_stage.ts";
@@ -45,6 +47,8 @@ export async function trainStage(
   };
   if (stage.part === "projector") return await trainProjector(model, examples, training, how);
   if (stage.part === "language") {
+    if (stage.along?.length) return await trainJoint(model, examples, formats, training, how);
+    if (formats.size === 0) return await trainDense(model, examples, training, how);
     return await trainLanguage(model, examples, formats, training, how);
   }
   throw badRequest(

@@ -4,6 +4,8 @@ import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/asser
 import { LobitError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
 import type { Vlm } from "../../src/models/vlm.ts";
+import { trainDense } from "../../src/recipe/stages/dense.ts";
+import { trainJoint } from "../../src/recipe/stages/joint.ts";
 import { trainLanguage } from "../../src/recipe/stages/language.ts";
 import { trainProjector } from "../../src/recipe/stages/projector.ts";
 import {
@@ -14,7 +16,14 @@ import {
 import type { StageOptions } from "../../src/recipe/stages/train_stage.ts";
 import type { StepReport } from "../../src/train/trainer.ts";
 import { Engine } from "../../wasm/mod.ts";
-import { contentOf, packTiny, tinyExamples, tinyFormats, tinyModel } from "./tiny_model.ts";
+import {
+  contentOf,
+  packTable,
+  packTiny,
+  tinyExamples,
+  tinyFormats,
+  tinyModel,
+} from "./tiny_model.ts";
 
 const engine = await Engine.create({ threads: 2 });
 const teacher = await tinyModel(engine, 1);
@@ -25,6 +34,8 @@ const SMALL = { steps: 12, batch: 5, lr: 2e-3 };
 interface Stage {
   settings: TrainingSettings;
   run(vlm: Vlm, settings: TrainingSettings, options: StageOptions): Promise<StepReport[]>;
+  /** Leaves a fresh model as the stages before would; packs tower, embedding and head if not given. */
+  prepare?(vlm: Vlm): void;
   /** Names of the tensors that it may change. */
   changes: RegExp;
 }
@@ -46,15 +57,38 @@ const STAGES: Record<string, Stage> = {
       trainLanguage({ engine, vlm }, examples, tinyFormats(vlm), settings, options),
     changes: /^(multi_modal_projector\.|language_model\.model\.(layers\.|norm))/,
   },
+  joint: {
+    settings: { ...LANGUAGE_TRAINING, ...SMALL, tokens: 40, visionLr: 1e-3 },
+    run: (vlm, settings, options) =>
+      trainJoint(
+        { engine, vlm },
+        examples,
+        tinyFormats(vlm, [vlm.vision, vlm.language]),
+        settings,
+        options,
+      ),
+    prepare: (vlm) => packTable(engine, vlm),
+    changes:
+      /^(vision_tower\.encoder\.layer\.|multi_modal_projector\.|language_model\.model\.(layers\.|norm))/,
+  },
+  "language (nothing quantized)": {
+    settings: { ...LANGUAGE_TRAINING, ...SMALL, distill: 0 },
+    run: (vlm, settings, options) => trainDense({ engine, vlm }, examples, settings, options),
+    prepare: () => {},
+    changes: /^(multi_modal_projector\.|language_model\.model\.(layers\.|norm))/,
+  },
 };
 
-async function fresh(): Promise<Vlm> {
+async function freshFor({ prepare }: Pick<Stage, "prepare">): Promise<Vlm> {
   const vlm = await tinyModel(engine, 1);
-  packTiny(engine, vlm);
+  if (prepare) prepare(vlm);
+  else packTiny(engine, vlm);
   return vlm;
 }
 
-for (const [name, { settings, run, changes }] of Object.entries(STAGES)) {
+for (const [name, stage] of Object.entries(STAGES)) {
+  const { settings, run, changes } = stage;
+  const fresh = () => freshFor(stage);
   Deno.test(`the ${name} stage learns, and changes only what it names`, async () => {
     const vlm = await fresh();
     const before = contentOf(engine, vlm);
@@ -160,6 +194,8 @@ for (const [name, { settings, run, changes }] of Object.entries(STAGES)) {
     );
   });
 }
+
+const fresh = () => freshFor({});
 
 Deno.test("refreshing scales every few steps is resumable, too", async () => {
   const { settings, run } = STAGES["language"]!;
