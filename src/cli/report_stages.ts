@@ -19,7 +19,8 @@ export function addStages(builder: ReportBuilder, stages: readonly StageReport[]
     );
     for (const step of steps) {
       const losses = used.map((name) => [name, step[name]]);
-      builder.step(step.step, Object.fromEntries([["loss", step.loss], ...losses]));
+      const all = Object.fromEntries([["loss", step.loss], ...losses]);
+      builder.step(step.step, all, step.learningRate);
     }
     if (along) builder.note(`Learnt along: ${along.join(", ")}.`);
     for (const text of remarks(blocks)) builder.note(text);

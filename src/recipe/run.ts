@@ -3,6 +3,7 @@
 import { badRequest } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
 import type { Linear } from "../formats/weight.ts";
+import { joinPath } from "../io/host.ts";
 import { linearsOf, type Part, partsOf, vectorsOf, type Vlm } from "../models/vlm.ts";
 import { type Coder, packLinear, replaceWeight } from "../quant/pack_linear.ts";
 import { roundClipped, roundToNearest } from "../quant/round.ts";
@@ -230,7 +231,10 @@ class Run {
       {
         signal,
         onStep: (step) => this.#report(stage, `step ${step.step} of ${step.steps}`, step),
-        ...(journal && { state: journal.path(`${piece}-training`) }),
+        ...(journal && {
+          state: journal.path(`${piece}-training`),
+          logits: joinPath(journal.folder, "teacher"),
+        }),
       },
     );
     for (const { linears } of blocks) for (const linear of linears) this.#count(stage, linear);

@@ -34,15 +34,18 @@ export async function trainStage(
     readonly signal?: AbortSignal | undefined;
     readonly onStep: (step: StepReport) => void;
     readonly state?: string;
+    /** Folder for the teacher's logits. */
+    readonly logits?: string;
   },
 ): Promise<StepReport[]> {
   const { training } = stage;
   if (!training) throw badRequest(`The ${stage.part} stage trains but has no settings for it.`);
-  const { signal, onStep, state } = options;
+  const { signal, onStep, state, logits } = options;
   const how = {
     signal,
     onStep,
-    ...(training.distill !== 0 && { teacher: await teacher() }),
+    ...(logits !== undefined && { logits }),
+    ...((training.distill !== 0 || training.match !== 0) && { teacher: await teacher() }),
     ...(state !== undefined && { checkpoint: { path: state, every, resume: true } }),
   };
   if (stage.part === "projector") return await trainProjector(model, examples, training, how);

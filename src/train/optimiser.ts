@@ -22,6 +22,8 @@ export interface Optimiser {
   readonly state: readonly { readonly name: string; readonly tensor: Tensor }[];
   /** Steps taken; to be saved and restored. */
   steps: number;
+  /** The first group's learning rate at the schedule's peak; 0 if there is no group. */
+  readonly lr: number;
   /** Gives the state's memory back. */
   free(): void;
 }
@@ -51,6 +53,8 @@ export class AdamW implements Optimiser {
   readonly #engine: Engine;
   readonly #settings: AdamWSettings;
   readonly #moments: readonly Moments[];
+  /** Of the first group. */
+  readonly lr: number;
   /** Steps taken. */
   steps = 0;
 
@@ -63,6 +67,7 @@ export class AdamW implements Optimiser {
     };
     this.#engine = engine;
     this.#settings = settings;
+    this.lr = groups[0]?.lr ?? 0;
     this.#moments = groups.flatMap((group) =>
       group.parameters.map((parameter) => ({
         parameter,
@@ -118,6 +123,8 @@ export class SignSgd implements Optimiser {
   readonly #groups: readonly Group[];
   /** Nothing. */
   readonly state: readonly [] = [];
+  /** Of the first group. */
+  readonly lr: number;
   /** Steps taken. */
   steps = 0;
 
@@ -125,6 +132,7 @@ export class SignSgd implements Optimiser {
   constructor(engine: Engine, groups: readonly Group[]) {
     this.#engine = engine;
     this.#groups = groups;
+    this.lr = groups[0]?.lr ?? 0;
   }
 
   /** Takes one step; a gradient's scale has no effect. */

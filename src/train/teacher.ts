@@ -1,5 +1,6 @@
 // The teacher's logits where a loss reads them, computed once per example. Kept whole while all of them fit, else the
-// largest k of each row and the logarithm of the rest's mass, spread evenly when they are used.
+// largest k of each row and the logarithm of the rest's mass, spread evenly when they are used. With a folder they are
+// kept there, so that a resumed run does not compute them again, and in memory only up to a limit.
 import { badRequest } from "../base/errors.ts";
 import type { Vlm } from "../models/vlm.ts";
 import { Infer } from "../ops/infer.ts";
@@ -9,6 +10,7 @@ import type { Engine } from "../../wasm/mod.ts";
 import { batchOf, type ExampleSource, type Mask } from "./batch.ts";
 import { Features } from "./features.ts";
 import { predict } from "./forward.ts";
+import { TeacherFiles, type TeacherFolder } from "./teacher_files.ts";
 
 /** How logits are computed and kept. */
 export interface TeacherOptions {
@@ -18,8 +20,10 @@ export interface TeacherOptions {
   readonly mask: Mask;
   /** Logits kept per row: a number, or all of them as long as these take at most `limit` bytes, else 256. */
   readonly top?: number | "auto";
-  /** Bytes; 1 GiB by default. */
+  /** Bytes, also of what is held in memory beside a folder; 1 GiB by default. */
   readonly limit?: number;
+  /** Where logits are kept, if on disk. */
+  readonly folder?: TeacherFolder | undefined;
   /** Whether what the tower sees is kept for {@linkcode Teacher.rows}; logits alone need it once. */
   readonly keepFeatures?: boolean;
 }
@@ -46,7 +50,10 @@ export class Teacher {
   readonly #ops: Infer;
   readonly #features: Features;
   readonly #top: number;
+  readonly #limit: number;
+  readonly #files: TeacherFiles | undefined;
   readonly #kept = new Map<number, TopRows>();
+  #bytes = 0;
 
   /** Nothing is computed yet. */
   constructor(engine: Engine, vlm: Vlm, examples: ExampleSource, options: TeacherOptions) {
@@ -63,6 +70,9 @@ export class Teacher {
       throw badRequest(`The teacher's logits kept per token must be a whole number, not ${top}.`);
     }
     this.#top = Math.min(vocab, top === "auto" ? this.#fitting(vocab, limit) : top);
+    this.#limit = limit;
+    const { folder, mask } = options;
+    this.#files = folder && new TeacherFiles(folder, `${mask}, ${this.#top} of ${vocab}`);
   }
 
   #fitting(vocab: number, limit: number): number {
@@ -74,10 +84,15 @@ export class Teacher {
   }
 
   /** Logits [rows, vocabulary] of some examples, in the order of `batchOf` over them. */
-  of(examples: readonly number[], arena: Arena): Tensor {
-    for (const example of examples) if (!this.#kept.has(example)) this.#compute(example);
+  async of(examples: readonly number[], arena: Arena): Promise<Tensor> {
+    const found = new Map<number, TopRows>();
+    for (const example of examples) {
+      const kept = this.#kept.get(example);
+      if (kept) found.set(example, kept);
+      else if (!found.has(example)) await this.#find(example, examples, found);
+    }
     const vocab = this.#vlm.language.head.rows;
-    const parts = examples.map((example) => this.#kept.get(example)!);
+    const parts = examples.map((example) => found.get(example)!);
     const rows = parts.reduce((sum, { logits }) => sum + logits.length / this.#top, 0);
     const tensor = arena.tensor([rows, vocab]);
     const values = floats(this.#engine.memory, tensor);
@@ -89,8 +104,40 @@ export class Teacher {
     return tensor;
   }
 
-  #compute(example: number): void {
+  /** Reads or computes an example's logits and those of its companions that are wanted, too. */
+  async #find(
+    example: number,
+    examples: readonly number[],
+    found: Map<number, TopRows>,
+  ): Promise<void> {
     const together = this.#options.companions(example);
+    const wanted = together.filter((other) => examples.includes(other) && !found.has(other));
+    const read = await this.#files?.read(together[0]!, wanted);
+    if (!read) {
+      const computed = this.#compute(together);
+      await this.#files?.write(computed, this.#top);
+      for (const other of together) this.#keep(other, computed.get(other)!);
+      for (const other of wanted) found.set(other, computed.get(other)!);
+      return;
+    }
+    for (const [other, rows] of read) {
+      this.#keep(other, rows);
+      found.set(other, rows);
+    }
+  }
+
+  /** What is on disk need not stay here; without a folder everything has to. */
+  #keep(example: number, rows: TopRows): void {
+    if (this.#kept.has(example)) return;
+    const { logits, ids, rest } = rows;
+    const bytes = logits.byteLength + (ids?.byteLength ?? 0) + (rest?.byteLength ?? 0);
+    if (this.#files && this.#bytes + bytes > this.#limit) return;
+    this.#bytes += bytes;
+    this.#kept.set(example, rows);
+  }
+
+  #compute(together: readonly number[]): Map<number, TopRows> {
+    const computed = new Map<number, TopRows>();
     const ops = this.#ops;
     ops.pass(() => {
       const prompts = together.map((other) => this.#examples.prompt(other));
@@ -102,10 +149,11 @@ export class Teacher {
       together.forEach((other, i) => {
         const rows = batchOf([prompts[i]!], this.#options.mask).rows.length;
         const own = values.subarray(row * vocab, (row + rows) * vocab);
-        this.#kept.set(other, shorten(own, vocab, this.#top));
+        computed.set(other, shorten(own, vocab, this.#top));
         row += rows;
       });
     });
+    return computed;
   }
 
   /** What tower and projector make of the examples' pictures: the rows that a language model reads, if there are some. */

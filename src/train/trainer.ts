@@ -55,6 +55,8 @@ export interface StepReport extends LossValues {
   readonly loss: number;
   /** Before clipping. */
   readonly gradientNorm: number;
+  /** Of the optimiser's first group. */
+  readonly learningRate: number;
 }
 
 /** Everything a run works on. */
@@ -171,7 +173,7 @@ class Trainer {
         saved = optimiser.steps;
       }
       for (const fake of fakes) fake.see(due);
-      const report = this.#step(optimiser.steps);
+      const report = await this.#step(optimiser.steps);
       this.#history.push(report);
       onStep?.(report);
       // Lets signals and progress through.
@@ -182,7 +184,7 @@ class Trainer {
     return this.#history;
   }
 
-  #step(step: number): StepReport {
+  async #step(step: number): Promise<StepReport> {
     const { parameters, optimiser, examples, order, fakes } = this.#training;
     const { schedule, losses, mask, clip } = this.#settings;
     parameters.zeroGradients();
@@ -200,10 +202,8 @@ class Trainer {
     const scales = { label: share(labelled), compare: share(compared), match: share(matched) };
     const values = { label: 0, distill: 0, match: 0 };
     for (const { part, batch } of parts) {
-      const { label, distill, match } = this.#pass(part, batch, scales);
-      values.label += label;
-      values.distill += distill;
-      values.match += match;
+      const own = await this.#pass(part, batch, scales);
+      for (const name of ["label", "distill", "match"] as const) values[name] += own[name];
     }
     for (const fake of fakes) {
       const gradient = parameters.gradient(fake.weight.latent);
@@ -221,8 +221,10 @@ class Trainer {
           "Use a lower learning rate, or go on from an earlier checkpoint with one.",
       );
     }
-    optimiser.step(rateAt(schedule, step), clipFactor(gradientNorm, clip));
-    return { step: step + 1, steps: schedule.steps, loss, ...values, gradientNorm };
+    const rate = rateAt(schedule, step);
+    optimiser.step(rate, clipFactor(gradientNorm, clip));
+    const learningRate = rate * optimiser.lr;
+    return { step: step + 1, steps: schedule.steps, loss, ...values, gradientNorm, learningRate };
   }
 
   /** Divides a batch so that no part has more tokens than allowed, unless one example alone has. */
@@ -241,7 +243,7 @@ class Trainer {
     return parts;
   }
 
-  #pass(part: number[], batch: Batch, scales: Scales): LossValues {
+  async #pass(part: number[], batch: Batch, scales: Scales): Promise<LossValues> {
     const { vlm, features, teacher } = this.#training;
     const { losses } = this.#settings;
     const tape = this.#tape;
@@ -254,25 +256,26 @@ class Trainer {
     if (losses.labelWeight !== 0 || losses.distillWeight !== 0) {
       const logits = predict(tape, vlm, batch, seen);
       const label = { labels: tape.integers(batch.labels), scale: scales.label };
-      values = putLosses(tape, logits, label, this.#teaching(part, batch, scales.compare), losses);
+      const teaching = await this.#teaching(part, batch, scales.compare);
+      values = putLosses(tape, logits, label, teaching, losses);
     }
     tape.backward();
     return { ...values, match };
   }
 
-  #teaching(part: readonly number[], batch: Batch, scale: number): Teaching | undefined {
+  async #teaching(part: number[], batch: Batch, scale: number): Promise<Teaching | undefined> {
     const { teacher } = this.#training;
     if (!teacher || this.#settings.losses.distillWeight === 0) return undefined;
     const { arena } = this.#tape;
     return {
-      logits: teacher.of(part, arena),
+      logits: await teacher.of(part, arena),
       labels: this.#tape.integers(batch.compared),
       scale,
-      gamma: this.#gamma ??= this.#measureGamma(teacher),
+      gamma: this.#gamma ??= await this.#measureGamma(teacher),
     };
   }
 
-  #measureGamma(teacher: Teacher): number {
+  async #measureGamma(teacher: Teacher): Promise<number> {
     const { examples, order, engine } = this.#training;
     const { schedule, gammaSteps, mask } = this.#settings;
     const { arena } = this.#tape;
@@ -282,7 +285,7 @@ class Trainer {
         const mark = arena.mark();
         const batch = batchOf(part.map((example) => examples.prompt(example)), mask);
         const labels = this.#tape.integers(batch.labels);
-        const sure = labelConfidence(engine, arena, teacher.of(part, arena), labels);
+        const sure = labelConfidence(engine, arena, await teacher.of(part, arena), labels);
         total += sure.sum;
         number += sure.count;
         arena.release(mark);

@@ -40,7 +40,16 @@ Deno.test("A calibrated stage shows its blocks as it left them, and why some wer
 
 Deno.test("A training stage shows the losses that it used, a fit and clipping its effect", () => {
   const step = (step: number, loss: number, distill: number) => ({
-    ...{ step, steps: 2, loss, label: 1, distill, match: 0, gradientNorm: 3 },
+    ...{
+      step,
+      steps: 2,
+      loss,
+      label: 1,
+      distill,
+      match: 0,
+      gradientNorm: 3,
+      learningRate: loss / 10,
+    },
   });
   const stages = stagesOf([
     {
@@ -61,8 +70,8 @@ Deno.test("A training stage shows the losses that it used, a fit and clipping it
     },
   ]);
   assertEquals(stages[0]!.curve, [
-    { step: 1, losses: { loss: 5, label: 1, distill: 4 } },
-    { step: 2, losses: { loss: null, label: 1, distill: 0 } },
+    { step: 1, losses: { loss: 5, label: 1, distill: 4 }, learningRate: 0.5 },
+    { step: 2, losses: { loss: null, label: 1, distill: 0 }, learningRate: null },
   ]);
   assertEquals(stages.map(({ notes }) => notes), [
     ["Shrinking ranges clipped 1.25 % of the weights."],

@@ -1,5 +1,6 @@
 // The teacher's kept logits, and a frozen tower's features: the same whether they were kept, dropped or shortened.
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { LobitError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
 import { Arena } from "../../src/tensor/arena.ts";
 import { floats } from "../../src/tensor/tensor.ts";
@@ -40,16 +41,66 @@ Deno.test("teacher logits do not depend on which examples are asked for together
     const make = (top: number | "auto") =>
       new Teacher(engine, vlm, examples, { companions, mask: "shifted", top });
     const teacher = make("auto");
-    const together = floats(engine.memory, teacher.of(ALL, arena)).slice();
+    const together = floats(engine.memory, await teacher.of(ALL, arena)).slice();
     const other = make("auto");
-    const parts = ALL.toReversed().map((i) => floats(engine.memory, other.of([i], arena)).slice());
+    const parts: Float32Array[] = [];
+    for (const i of ALL.toReversed()) {
+      parts.push(floats(engine.memory, await other.of([i], arena)).slice());
+    }
     assertEquals(together, Float32Array.from(parts.toReversed().flatMap((part) => [...part])));
-    const whole = floats(engine.memory, make(48).of(ALL, arena)).slice();
+    const whole = floats(engine.memory, await make(48).of(ALL, arena)).slice();
     assertEquals(whole, together);
-    const short = floats(engine.memory, make(5).of(ALL, arena)).slice();
+    const short = floats(engine.memory, await make(5).of(ALL, arena)).slice();
     assert(short.some((value, i) => value !== together[i]), "nothing was shortened");
   } finally {
     engine.close();
+  }
+});
+
+Deno.test("logits kept on disk are those computed, bit for bit, and are not computed again", async () => {
+  const engine = await Engine.create({ threads: 2 });
+  const path = Deno.makeTempDirSync();
+  try {
+    const vlm = await tinyModel(engine);
+    const examples = tinyExamples(6);
+    const arena = new Arena(engine.memory);
+    for (const top of [5, "auto"] as const) {
+      const make = (limit: number, on: { path: string; fingerprint: string } | undefined) =>
+        new Teacher(engine, vlm, examples, {
+          ...{ companions, mask: "shifted", top, limit, folder: on },
+        });
+      const all = async (teacher: Teacher) =>
+        floats(engine.memory, await teacher.of(ALL, arena)).slice();
+      const expected = await all(make(2 ** 20, undefined));
+      const folder = { path, fingerprint: `tiny ${top}` };
+      // With no room in memory every answer but the first comes from the disk.
+      const first = make(0, folder);
+      assertEquals(await all(first), expected);
+      assertEquals(await all(first), expected);
+      const sets = [...Deno.readDirSync(path)].flatMap(({ name }) =>
+        [...Deno.readDirSync(`${path}/${name}`)].map((file) => `${path}/${name}/${file.name}`)
+      ).filter((file) => file.endsWith(".safetensors"));
+      assertEquals(sets.length, 2);
+      // What is read says so by what was put there: a changed bit shows.
+      const target = sets.at(-1)!;
+      const bytes = Deno.readFileSync(target);
+      const changed = bytes.slice();
+      changed[changed.length - 1]! ^= 0x40;
+      Deno.writeFileSync(target, changed);
+      assert((await all(make(0, folder))).some((value, i) => value !== expected[i]));
+      // Another fingerprint is another run's: nothing of it is read.
+      assertEquals(await all(make(0, { path, fingerprint: `other ${top}` })), expected);
+      Deno.writeFileSync(target, bytes.subarray(0, bytes.length - 9));
+      const error = await assertRejects(() => all(make(0, folder)), LobitError);
+      assert(error.message.includes(target), error.message);
+      Deno.removeSync(target);
+      assertEquals(await all(make(0, folder)), expected);
+      Deno.removeSync(path, { recursive: true });
+      Deno.mkdirSync(path);
+    }
+  } finally {
+    engine.close();
+    Deno.removeSync(path, { recursive: true });
   }
 });
 

@@ -38,6 +38,8 @@ export interface StageOptions {
   readonly checkpoint?:
     | { readonly path: string; readonly every: number; readonly resume: boolean }
     | undefined;
+  /** Folder for the teacher's logits, if they are to be kept on disk. */
+  readonly logits?: string | undefined;
 }
 
 /** What trains in a stage: made from the model when the run starts. */
@@ -73,7 +75,7 @@ export async function runTraining(
   prepare: () => Trainables,
 ): Promise<StepReport[]> {
   const loop = loopSettings(settings);
-  const { teacher: full, signal, onStep, checkpoint } = options;
+  const { teacher: full, signal, onStep, checkpoint, logits } = options;
   const taught = settings.distill !== 0 || settings.match !== 0;
   if (taught && !full) {
     throw badRequest(
@@ -108,6 +110,9 @@ export async function runTraining(
       ? new Teacher(engine, full, examples, {
         ...{ companions, mask: settings.mask, top: settings.teacherTop },
         keepFeatures: settings.match !== 0,
+        folder: logits === undefined
+          ? undefined
+          : { path: logits, fingerprint: teacherPrint(engine, full, examples, settings) },
       })
       : undefined;
     if (teacher) cleanups.push(() => teacher.free());
@@ -139,18 +144,35 @@ function fingerprintOf(
   );
   print.add(engine.build);
   for (const model of teacher ? [vlm, teacher] : [vlm]) {
-    const tensors = partsOf(model).flatMap((part) => [
-      ...linearsOf(part).map(({ weight }) =>
-        weight.kind === "packed"
-          ? weight.blob
-          : weight.kind === "dense"
-          ? weight.tensor
-          : weight.latent
-      ),
-      ...vectorsOf(part).map(({ tensor }) => tensor),
-    ]);
-    const spans = tensors.map((tensor) => ({ ptr: tensor.ptr, bytes: byteLength(tensor) }));
-    print.add(Int32Array.from(kernels.checksums(engine, spans)));
+    print.add(checksums(engine, model));
   }
   return print.text;
+}
+
+/** Of everything that decides the teacher's logits, apart from which are kept. */
+function teacherPrint(
+  engine: Engine,
+  teacher: Vlm,
+  examples: ExampleSource,
+  { batch, seed }: TrainingSettings,
+): string {
+  const together = JSON.stringify({ batch, seed });
+  return new Fingerprint().add(together).add(examples.fingerprint).add(engine.build)
+    .add(checksums(engine, teacher)).text;
+}
+
+/** Of all weights and vectors. */
+function checksums(engine: Engine, vlm: Vlm): Int32Array {
+  const tensors = partsOf(vlm).flatMap((part) => [
+    ...linearsOf(part).map(({ weight }) =>
+      weight.kind === "packed"
+        ? weight.blob
+        : weight.kind === "dense"
+        ? weight.tensor
+        : weight.latent
+    ),
+    ...vectorsOf(part).map(({ tensor }) => tensor),
+  ]);
+  const spans = tensors.map((tensor) => ({ ptr: tensor.ptr, bytes: byteLength(tensor) }));
+  return Int32Array.from(kernels.checksums(engine, spans));
 }
