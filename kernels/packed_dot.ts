@@ -75,78 +75,31 @@ export function more(dot: Dot, sum: v128, codes: v128, a: v128): v128 {
 // Odd words of 2- and 3-bit codes stay where they are, times 4, which saves their shift; the sum is divided at the end.
 // @ts-ignore: decorator
 @inline
-function unite(dot: Dot, sum: v128, times4: v128): v128 {
+export function unite(dot: Dot, sum: v128, times4: v128): v128 {
   return dot == Dot.Quads ? i32x4.add(sum, i32x4.shr_s(times4, 2)) : i16x8.add(sum, i16x8.shr_s(times4, 2));
 }
 
+/** Codes of an even word of 2 or 3 bits: `x` holds it in bits 0 and 1 of every byte, `h` third bits by word. */
 // @ts-ignore: decorator
 @inline
-function dot2(dot: Dot, codes: usize, a: usize, low: v128, high: v128): v128 {
-  const x = v128.load(codes), t = i16x8.shr_u(x, 4);
-  let sum = start(dot, v128.and(x, low), v128.load32_splat(a));
-  let times4 = start(dot, v128.and(x, high), v128.load32_splat(a, 4));
-  sum = more(dot, sum, v128.and(t, low), v128.load32_splat(a, 8));
-  times4 = more(dot, times4, v128.and(t, high), v128.load32_splat(a, 12));
-  const y = v128.load(codes, 16), u = i16x8.shr_u(y, 4);
-  sum = more(dot, sum, v128.and(y, low), v128.load32_splat(a, 16));
-  times4 = more(dot, times4, v128.and(y, high), v128.load32_splat(a, 20));
-  sum = more(dot, sum, v128.and(u, low), v128.load32_splat(a, 24));
-  times4 = more(dot, times4, v128.and(u, high), v128.load32_splat(a, 28));
-  return unite(dot, sum, times4);
+export function even(bits: i32, word: i32, x: v128, low: v128, h: v128, bit2: v128): v128 {
+  const codes = v128.and(x, low);
+  return bits == 3 ? v128.or(codes, v128.and(moved(h, 2 - word), bit2)) : codes;
+}
+
+/** Codes of an odd word of 2 or 3 bits, times 4: bits 2 and 3 of every byte of `x`. */
+// @ts-ignore: decorator
+@inline
+export function odd(bits: i32, word: i32, x: v128, high: v128, h: v128, bit4: v128): v128 {
+  const codes = v128.and(x, high);
+  return bits == 3 ? v128.or(codes, v128.and(moved(h, 4 - word), bit4)) : codes;
 }
 
 // @ts-ignore: decorator
 @inline
-function dot3(dot: Dot, codes: usize, bits: usize, a: usize, low: v128, high: v128, two: v128, four: v128): v128 {
-  const x = v128.load(codes), t = i16x8.shr_u(x, 4), h = v128.load(bits);
-  let sum = start(dot, v128.or(v128.and(x, low), v128.and(i16x8.shl(h, 2), two)), v128.load32_splat(a));
-  let times4 = start(dot, v128.or(v128.and(x, high), v128.and(i16x8.shl(h, 3), four)), v128.load32_splat(a, 4));
-  sum = more(dot, sum, v128.or(v128.and(t, low), v128.and(h, two)), v128.load32_splat(a, 8));
-  times4 = more(dot, times4, v128.or(v128.and(t, high), v128.and(i16x8.shl(h, 1), four)), v128.load32_splat(a, 12));
-  const y = v128.load(codes, 16), u = i16x8.shr_u(y, 4);
-  sum = more(dot, sum, v128.or(v128.and(y, low), v128.and(i16x8.shr_u(h, 2), two)), v128.load32_splat(a, 16));
-  times4 = more(dot, times4, v128.or(v128.and(y, high), v128.and(i16x8.shr_u(h, 1), four)), v128.load32_splat(a, 20));
-  sum = more(dot, sum, v128.or(v128.and(u, low), v128.and(i16x8.shr_u(h, 4), two)), v128.load32_splat(a, 24));
-  times4 = more(dot, times4, v128.or(v128.and(u, high), v128.and(i16x8.shr_u(h, 3), four)), v128.load32_splat(a, 28));
-  return unite(dot, sum, times4);
-}
-
-/** The dot of 4-bit codes, also of one half of 8-bit codes. */
-// @ts-ignore: decorator
-@inline
-export function dot4(dot: Dot, codes: usize, a: usize, low: v128): v128 {
-  const x = v128.load(codes);
-  let even = start(dot, v128.and(x, low), v128.load32_splat(a));
-  let odd = start(dot, v128.and(i16x8.shr_u(x, 4), low), v128.load32_splat(a, 4));
-  const y = v128.load(codes, 16);
-  even = more(dot, even, v128.and(y, low), v128.load32_splat(a, 8));
-  odd = more(dot, odd, v128.and(i16x8.shr_u(y, 4), low), v128.load32_splat(a, 12));
-  const z = v128.load(codes, 32);
-  even = more(dot, even, v128.and(z, low), v128.load32_splat(a, 16));
-  odd = more(dot, odd, v128.and(i16x8.shr_u(z, 4), low), v128.load32_splat(a, 20));
-  const w = v128.load(codes, 48);
-  even = more(dot, even, v128.and(w, low), v128.load32_splat(a, 24));
-  odd = more(dot, odd, v128.and(i16x8.shr_u(w, 4), low), v128.load32_splat(a, 28));
-  return dot == Dot.Quads ? i32x4.add(even, odd) : i16x8.add(even, odd);
-}
-
-/** The dot of one pair of slabs and quad (0 or 1) of 2-, 3- or 4-bit codes; `codes` is where the pair starts. */
-// @ts-ignore: decorator
-@inline
-export function dotPair(
-  dot: Dot,
-  bits: i32,
-  codes: usize,
-  quad: usize,
-  a: usize,
-  low: v128,
-  high: v128,
-  two: v128,
-  four: v128,
-): v128 {
-  if (bits == 2) return dot2(dot, codes + 32 * quad, a, low, high);
-  if (bits == 3) return dot3(dot, codes + 32 * quad, codes + 64 + 16 * quad, a, low, high, two, four);
-  return dot4(dot, codes + 64 * quad, a, low);
+function moved(h: v128, left: i32): v128 {
+  if (left == 0) return h;
+  return left > 0 ? i16x8.shl(h, left) : i16x8.shr_u(h, -left);
 }
 
 /** Bytes of a pair's codes of 8 rows. */

@@ -1,9 +1,23 @@
 // Decodes a panel's integer scales m and zero codes z for a block of column pairs into scratch, 64 bytes per pair: m of
 // row quads 0 and 1, then z of both, i16 lanes (row, slab of the pair) as the dots give them. Done once per panel and
 // block, so that the products' inner loops are the same for every group size and kind of scale.
-import { A, num, place } from "./packed_args";
+import { A, Dot, num, place } from "./packed_args";
 
 const LANES: usize = memory.data<u16>([3, 15]);
+
+/** How a kernel finds scales and zero codes. */
+export const enum Kind {
+  /** Decoded to scratch first: any groups. */
+  Any,
+  /** Groups of 16 with a second level. */
+  Banded16,
+  /** 4 bits, groups of 32 with a second level. */
+  Banded32,
+  /** 4 bits symmetric, groups of 32. */
+  Symmetric32,
+  /** Groups of 64, 128 and so on: once per chunk. */
+  Chunks,
+}
 
 /** Bytes of a pair's decoded scales and zeros. */
 export const PAIR_SCALES: usize = 64;
@@ -34,6 +48,13 @@ export function pairStep(levels: v128): v128 {
   return i8x16.shuffle(levels, levels, 2, 3, 6, 7, 2, 3, 6, 7, 10, 11, 14, 15, 10, 11, 14, 15);
 }
 
+/** Bases and steps of four groups by pair: (base, base), (step, step) of the first two groups, then of the others. */
+// @ts-ignore: decorator
+@inline
+export function baseAndStep(levels: v128): v128 {
+  return i8x16.shuffle(levels, levels, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+}
+
 /** The value 3 in 16-bit lanes; loaded, not literal: see packed_dot.ts. */
 // @ts-ignore: decorator
 @inline
@@ -46,6 +67,14 @@ export function twoBits(): v128 {
 @inline
 export function fourBits(): v128 {
   return v128.load16_splat(LANES, 2);
+}
+
+/** m (dot - z A) of one pair and quad, i32x4. */
+// @ts-ignore: decorator
+@inline
+export function term(dot: Dot, d: v128, zeros: v128, sum: v128, m: v128): v128 {
+  if (dot != Dot.Quads) return i32x4.dot_i16x8_s(i16x8.sub(d, i16x8.mul(zeros, sum)), m);
+  return i32x4.mul(i32x4.sub(d, i32x4.dot_i16x8_s(zeros, sum)), i32x4.shr_u(m, 16));
 }
 
 /** Scales of 8 rows at a group, i16x8. */

@@ -32,7 +32,7 @@ function collect(y: v128, acc: v128, factor: v128): v128 {
 /** A word of four in all lanes. */
 // @ts-ignore: decorator
 @inline
-function spread(v: v128, word: i32): v128 {
+export function spread(v: v128, word: i32): v128 {
   if (word == 0) return i8x16.shuffle(v, v, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
   if (word == 1) return i8x16.shuffle(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
   if (word == 2) return i8x16.shuffle(v, v, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);

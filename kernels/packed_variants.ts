@@ -2,7 +2,10 @@
 // they run at half the speed, as V8 has too few registers for all. In the relaxed build the plain dot only has the
 // general kinds. Arguments: packed_args.ts. Items: panels.
 import { A, Dot, num } from "./packed_args";
-import { Kind, vector } from "./packed_vector";
+import { Kind } from "./packed_scales";
+import { vector } from "./packed_vector";
+import { vector4 } from "./packed_vector4";
+import { vector8 } from "./packed_vector8";
 
 function quads2_any(begin: i32, end: i32, scratch: usize): void {
   if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Quads, 2, Kind.Any, begin, end, scratch);
@@ -21,23 +24,23 @@ function quads3_chunks(begin: i32, end: i32, scratch: usize): void {
 }
 
 function quads4_any(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Quads, 4, Kind.Any, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Quads, Kind.Any, begin, end, scratch);
 }
 
 function quads4_banded32(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Quads, 4, Kind.Banded32, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Quads, Kind.Banded32, begin, end, scratch);
 }
 
 function quads4_symmetric32(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Quads, 4, Kind.Symmetric32, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Quads, Kind.Symmetric32, begin, end, scratch);
 }
 
 function quads4_chunks(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Quads, 4, Kind.Chunks, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Quads, Kind.Chunks, begin, end, scratch);
 }
 
 function quads8_chunks(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Quads, 8, Kind.Chunks, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector8(Dot.Quads, begin, end);
 }
 
 function pairs2_any(begin: i32, end: i32, scratch: usize): void {
@@ -65,23 +68,23 @@ function pairs3_chunks(begin: i32, end: i32, scratch: usize): void {
 }
 
 function pairs4_any(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Pairs, 4, Kind.Any, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Pairs, Kind.Any, begin, end, scratch);
 }
 
 function pairs4_banded32(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Pairs, 4, Kind.Banded32, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Pairs, Kind.Banded32, begin, end, scratch);
 }
 
 function pairs4_symmetric32(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Pairs, 4, Kind.Symmetric32, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Pairs, Kind.Symmetric32, begin, end, scratch);
 }
 
 function pairs4_chunks(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Pairs, 4, Kind.Chunks, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Pairs, Kind.Chunks, begin, end, scratch);
 }
 
 function pairs8_chunks(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) vector(Dot.Pairs, 8, Kind.Chunks, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) vector8(Dot.Pairs, begin, end);
 }
 
 function wide2_any(begin: i32, end: i32, scratch: usize): void {
@@ -109,23 +112,23 @@ function wide3_chunks(begin: i32, end: i32, scratch: usize): void {
 }
 
 function wide4_any(begin: i32, end: i32, scratch: usize): void {
-  vector(Dot.Wide, 4, Kind.Any, begin, end, scratch);
+  vector4(Dot.Wide, Kind.Any, begin, end, scratch);
 }
 
 function wide4_banded32(begin: i32, end: i32, scratch: usize): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) vector(Dot.Wide, 4, Kind.Banded32, begin, end, scratch);
+  if (!ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Wide, Kind.Banded32, begin, end, scratch);
 }
 
 function wide4_symmetric32(begin: i32, end: i32, scratch: usize): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) vector(Dot.Wide, 4, Kind.Symmetric32, begin, end, scratch);
+  if (!ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Wide, Kind.Symmetric32, begin, end, scratch);
 }
 
 function wide4_chunks(begin: i32, end: i32, scratch: usize): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) vector(Dot.Wide, 4, Kind.Chunks, begin, end, scratch);
+  if (!ASC_FEATURE_RELAXED_SIMD) vector4(Dot.Wide, Kind.Chunks, begin, end, scratch);
 }
 
 function wide8_chunks(begin: i32, end: i32, scratch: usize): void {
-  vector(Dot.Wide, 8, Kind.Chunks, begin, end, scratch);
+  vector8(Dot.Wide, begin, end);
 }
 
 /** The kind that a weight's scales are of. */

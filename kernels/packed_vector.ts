@@ -1,55 +1,24 @@
-// The packed product token by token: decode, and 8-bit weights at any number of tokens. Per pair of slabs and row quad:
-// acc += sum over lanes of (dot - z A) m, with z, m and the slab sums A in the dot's own lanes, so a group of 16 costs
-// few operations. Arithmetic and its order as in src/formats/reference_product.ts. The usual kinds of scales are decoded
-// in registers: memory accesses are dear where the engine checks bounds (Deno).
+// The packed product token by token, for decode: 2- and 3-bit codes (4: packed_vector4.ts). Per pair of slabs and row quad
+// acc += sum over lanes of (dot - z A) m, with z, m and the slab sums A in the dot's own lanes, so that groups of 16 cost
+// few operations. Arithmetic and its order as in src/formats/reference_product.ts. Both quads of a panel go through the 8
+// words of a pair together, so that a word of activations is spread once, and scales are decoded after the dots they
+// belong to. That order is the speed (README.md): a fence, which uses the values of a step, ends each step, as Binaryen
+// would gather the sums at their last use and V8 run out of registers.
 import { A, BLOCK_CHUNKS, Dot, num, place } from "./packed_args";
-import { dot4, dotPair, highMask, lowMask, pairBytes, thirdHighMask, thirdMask } from "./packed_dot";
+import { even, highMask, lowMask, more, odd, pairBytes, start, thirdHighMask, thirdMask, unite } from "./packed_dot";
 import { finish } from "./packed_finish";
 import {
+  baseAndStep,
   decodeScales,
   fourBits,
   interleaveHigh,
   interleaveLow,
+  Kind,
   PAIR_SCALES,
-  pairBase,
-  pairStep,
-  scales8,
+  term,
   twoBits,
-  zeros8,
 } from "./packed_scales";
-
-/** How a kernel finds scales and zero codes. */
-export const enum Kind {
-  /** Decoded to scratch first: any groups. */
-  Any,
-  /** Groups of 16 with a second level. */
-  Banded16,
-  /** 4 bits, groups of 32 with a second level. */
-  Banded32,
-  /** 4 bits symmetric, groups of 32. */
-  Symmetric32,
-  /** Groups of 64, 128 and so on: once per chunk. */
-  Chunks,
-}
-
-/** m (dot - z A) of one pair and quad, i32x4. */
-// @ts-ignore: decorator
-@inline
-function term(dot: Dot, d: v128, zeros: v128, sum: v128, m: v128): v128 {
-  if (dot != Dot.Quads) return i32x4.dot_i16x8_s(i16x8.sub(d, i16x8.mul(zeros, sum)), m);
-  return i32x4.mul(i32x4.sub(d, i32x4.dot_i16x8_s(zeros, sum)), i32x4.shr_u(m, 16));
-}
-
-/** dot - 128 A of one pair and quad of 8-bit codes, i32x4. */
-// @ts-ignore: decorator
-@inline
-function term8(dot: Dot, codes: usize, quad: usize, a: usize, sum: v128, low: v128): v128 {
-  const offset = i32x4.shl(i32x4.extadd_pairwise_i16x8_s(sum), 7);
-  const d = dot4(dot, codes + 64 * quad, a, low), tall = dot4(dot, codes + 128 + 64 * quad, a, low);
-  if (dot == Dot.Quads) return i32x4.sub(i32x4.add(d, i32x4.shl(tall, 4)), offset);
-  const sixteens = i32x4.shl(i32x4.extadd_pairwise_i16x8_s(tall), 4);
-  return i32x4.sub(i32x4.add(i32x4.extadd_pairwise_i16x8_s(d), sixteens), offset);
-}
+import { spread } from "./packed_tile";
 
 // @ts-ignore: decorator
 @inline
@@ -57,6 +26,9 @@ export function vector(dot: Dot, bits: i32, kind: Kind, begin: i32, end: i32, sc
   const chunks = num(A.Chunks), tokens = num(A.Tokens), pair = pairBytes(bits);
   const low = lowMask(bits), high = highMask(), bit2 = thirdMask(), bit4 = thirdHighMask();
   const two = twoBits(), four = fourBits();
+  // The fences' condition. Tested here, so that V8 knows it and drops every fence; Binaryen does not and keeps the order.
+  const never = tokens < 0;
+  if (never) return;
   for (let panel = begin; panel < end; panel++) {
     for (let token = 0; token < tokens; token++) {
       let codes = place(A.Codes) + <usize> panel * <usize> num(A.PanelCodes);
@@ -65,132 +37,200 @@ export function vector(dot: Dot, bits: i32, kind: Kind, begin: i32, end: i32, sc
       let factors = place(A.ActivationScales) + <usize> token * (<usize> chunks << 2);
       let scales = place(A.Scales) + <usize> panel * <usize> num(A.PanelScales);
       let zeros = place(A.Zeros) + <usize> panel * <usize> num(A.PanelZeros);
-      let second: usize = 0;
-      if (kind == Kind.Banded16 || kind == Kind.Banded32) {
-        second = place(A.Second) + 4 * <usize> (panel / num(A.Band)) * <usize> num(A.GroupStride);
-      }
-      let group = -1, left = 0;
-      // Scales and zero codes: pair 0 of quads 0 and 1, pair 1 of quads 0 and 1.
-      let m0 = i32x4.splat(0), m1 = m0, m2 = m0, m3 = m0, z0 = m0, z1 = m0, z2 = m0, z3 = m0;
-      let c = m0, z = m0, y0 = m0, y1 = m0;
+      let second: usize = 0, decoded = scratch, left = 0, group = 0;
+      const banded = num(A.Band) != 0;
+      if (banded) second = place(A.Second) + 4 * <usize> (panel / num(A.Band)) * <usize> num(A.GroupStride);
+      let y0 = i32x4.splat(0), y1 = y0, c = y0, z = y0, m0 = y0, m1 = y0, z0 = y0, z1 = y0;
       for (let chunk = 0; chunk < chunks; chunk++) {
+        if (kind == Kind.Any && (chunk & (BLOCK_CHUNKS - 1)) == 0) {
+          decodeScales(panel, 2 * chunk, 2 * min(BLOCK_CHUNKS, chunks - chunk), scratch);
+          decoded = scratch;
+        }
+        // Activations, codes of quads 0 and 1, a word of activations in all lanes, third bits, dots of both quads.
+        let v = y0, x = y0, w = y0, s = y0, h = y0, g = y0, p = y0, q = y0, p4 = y0, q4 = y0;
+        if (bits == 3) {
+          h = v128.load(codes, 64);
+          g = v128.load(codes, 80);
+        }
+        v = v128.load(a);
+        x = v128.load(codes);
+        w = v128.load(codes, 32);
+        s = spread(v, 0);
+        p = start(dot, even(bits, 0, x, low, h, bit2), s);
+        q = start(dot, even(bits, 0, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 1);
+        p4 = start(dot, odd(bits, 1, x, high, h, bit4), s);
+        q4 = start(dot, odd(bits, 1, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        x = i16x8.shr_u(x, 4);
+        w = i16x8.shr_u(w, 4);
+        s = spread(v, 2);
+        p = more(dot, p, even(bits, 2, x, low, h, bit2), s);
+        q = more(dot, q, even(bits, 2, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 3);
+        p4 = more(dot, p4, odd(bits, 3, x, high, h, bit4), s);
+        q4 = more(dot, q4, odd(bits, 3, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        v = v128.load(a, 16);
+        x = v128.load(codes, 16);
+        w = v128.load(codes, 48);
+        s = spread(v, 0);
+        p = more(dot, p, even(bits, 4, x, low, h, bit2), s);
+        q = more(dot, q, even(bits, 4, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 1);
+        p4 = more(dot, p4, odd(bits, 5, x, high, h, bit4), s);
+        q4 = more(dot, q4, odd(bits, 5, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        x = i16x8.shr_u(x, 4);
+        w = i16x8.shr_u(w, 4);
+        s = spread(v, 2);
+        p = more(dot, p, even(bits, 6, x, low, h, bit2), s);
+        q = more(dot, q, even(bits, 6, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 3);
+        p4 = more(dot, p4, odd(bits, 7, x, high, h, bit4), s);
+        q4 = more(dot, q4, odd(bits, 7, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        p = unite(dot, p, p4);
+        q = unite(dot, q, q4);
+        if (never) { y0 = v128.or(p, q); break; }
+        const sum = v128.load64_splat(sums);
+        let l = y0, r0 = y0, r1 = y0, e0 = p, e1 = q;
         if (kind == Kind.Any) {
-          const at = chunk & (BLOCK_CHUNKS - 1);
-          if (at == 0) {
-            decodeScales(panel, 2 * chunk, 2 * min(BLOCK_CHUNKS, chunks - chunk), scratch);
-          }
-          const decoded = scratch + 2 * PAIR_SCALES * <usize> at;
           m0 = v128.load(decoded);
           m1 = v128.load(decoded, 16);
           z0 = v128.load(decoded, 32);
           z1 = v128.load(decoded, 48);
-          m2 = v128.load(decoded, 64);
-          m3 = v128.load(decoded, 80);
-          z2 = v128.load(decoded, 96);
-          z3 = v128.load(decoded, 112);
         } else if (kind == Kind.Banded16) {
           c = v128.load(scales);
           scales += 16;
-          const d = i16x8.shr_u(c, 4), lowRows = interleaveLow(c, d), highRows = interleaveHigh(c, d);
-          const levels = v128.load64_splat(second), base = pairBase(levels), step = pairStep(levels);
-          m0 = i16x8.add(base, i16x8.mul(v128.and(lowRows, four), step));
-          m1 = i16x8.add(base, i16x8.mul(v128.and(highRows, four), step));
-          const next = v128.load64_splat(second, 8), base2 = pairBase(next), step2 = pairStep(next);
-          m2 = i16x8.add(base2, i16x8.mul(v128.and(i16x8.shr_u(lowRows, 8), four), step2));
-          m3 = i16x8.add(base2, i16x8.mul(v128.and(i16x8.shr_u(highRows, 8), four), step2));
+          l = baseAndStep(v128.load(second));
           second += 16;
-          if (bits == 2) {
-            let v = v128.load(zeros);
-            if ((chunk & 1) != 0) {
-              v = i16x8.shr_u(v, 8);
-              zeros += 16;
-            }
-            const w = i16x8.shr_u(v, 2);
-            c = interleaveLow(v, w);
-            z = interleaveHigh(v, w);
-            z0 = v128.and(c, two);
-            z1 = v128.and(z, two);
-            z2 = v128.and(i16x8.shr_u(c, 4), two);
-            z3 = v128.and(i16x8.shr_u(z, 4), two);
-          } else {
-            const v = v128.load(zeros), w = i16x8.shr_u(v, 4);
-            zeros += 16;
-            c = interleaveLow(v, w);
-            z = interleaveHigh(v, w);
-            z0 = v128.and(c, four);
-            z1 = v128.and(z, four);
-            z2 = v128.and(i16x8.shr_u(c, 8), four);
-            z3 = v128.and(i16x8.shr_u(z, 8), four);
-          }
-        } else if (kind == Kind.Banded32) {
-          if ((chunk & 1) == 0) {
-            c = v128.load(scales);
+          if (bits == 3 || (chunk & 1) == 0) {
             z = v128.load(zeros);
-            scales += 16;
             zeros += 16;
+          } else {
+            z = i16x8.shr_u(z, 8);
           }
-          const base = v128.load16_splat(second), step = v128.load16_splat(second, 2);
-          const m = i16x8.add(base, i16x8.mul(v128.and(c, four), step));
-          const base2 = v128.load16_splat(second, 4), step2 = v128.load16_splat(second, 6);
-          const n = i16x8.add(base2, i16x8.mul(v128.and(i16x8.shr_u(c, 4), four), step2));
-          const y = v128.and(z, four), x = v128.and(i16x8.shr_u(z, 4), four);
-          second += 8;
-          c = i16x8.shr_u(c, 8);
-          z = i16x8.shr_u(z, 8);
-          m0 = interleaveLow(m, m);
-          m1 = interleaveHigh(m, m);
-          m2 = interleaveLow(n, n);
-          m3 = interleaveHigh(n, n);
-          z0 = interleaveLow(y, y);
-          z1 = interleaveHigh(y, y);
-          z2 = interleaveLow(x, x);
-          z3 = interleaveHigh(x, x);
-        } else if (kind == Kind.Symmetric32) {
-          const m = v128.load(scales), n = v128.load(scales, 16);
-          scales += 32;
-          m0 = interleaveLow(m, m);
-          m1 = interleaveHigh(m, m);
-          m2 = interleaveLow(n, n);
-          m3 = interleaveHigh(n, n);
-        } else if (left == 0) {
+          s = i16x8.shr_u(c, 4);
+          r0 = interleaveLow(c, s);
+          r1 = interleaveHigh(c, s);
+          m0 = i16x8.add(spread(l, 0), i16x8.mul(v128.and(r0, four), spread(l, 1)));
+          m1 = i16x8.add(spread(l, 0), i16x8.mul(v128.and(r1, four), spread(l, 1)));
+          s = i16x8.shr_u(z, bits == 2 ? 2 : 4);
+          z0 = v128.and(interleaveLow(z, s), bits == 2 ? two : four);
+          z1 = v128.and(interleaveHigh(z, s), bits == 2 ? two : four);
+        } else if (kind == Kind.Chunks && left == 0) {
           left = num(A.Group) >> 6;
-          group++;
-          const m = scales8(panel, group), y = zeros8(panel, group);
+          if (!banded || (group & 3) == 0) {
+            c = v128.load(scales);
+            scales += 16;
+          } else {
+            c = i16x8.shr_u(c, 4);
+          }
+          let m = c;
+          if (banded) m = i16x8.add(v128.load16_splat(second), i16x8.mul(v128.and(c, four), v128.load16_splat(second, 2)));
+          second += 4;
           m0 = interleaveLow(m, m);
           m1 = interleaveHigh(m, m);
-          m2 = m0;
-          m3 = m1;
-          z0 = interleaveLow(y, y);
-          z1 = interleaveHigh(y, y);
-          z2 = z0;
-          z3 = z1;
+          if ((group & (bits == 2 ? 7 : 3)) == 0) {
+            z = v128.load(zeros);
+            zeros += 16;
+          } else {
+            z = i16x8.shr_u(z, bits == 2 ? 2 : 4);
+          }
+          s = v128.and(z, bits == 2 ? two : four);
+          z0 = interleaveLow(s, s);
+          z1 = interleaveHigh(s, s);
+          group++;
         }
         left--;
-        const sum = v128.load32_splat(sums), sum2 = v128.load32_splat(sums, 4), factor = v128.load32_splat(factors);
-        // One quad after the other, down to its sum: the compilers keep this order, and fewer values are alive.
-        if (bits == 8) {
-          const p = i32x4.add(term8(dot, codes, 0, a, sum, low), term8(dot, codes + 256, 0, a + 32, sum2, low));
-          const x = f32x4.mul(f32x4.convert_i32x4_s(p), f32x4.convert_i32x4_s(i32x4.shr_u(m0, 16)));
-          y0 = f32x4.add(y0, f32x4.mul(x, factor));
-          const q = i32x4.add(term8(dot, codes, 1, a, sum, low), term8(dot, codes + 256, 1, a + 32, sum2, low));
-          const y = f32x4.mul(f32x4.convert_i32x4_s(q), f32x4.convert_i32x4_s(i32x4.shr_u(m1, 16)));
-          y1 = f32x4.add(y1, f32x4.mul(y, factor));
-        } else {
-          const p = dotPair(dot, bits, codes, 0, a, low, high, bit2, bit4);
-          const r = dotPair(dot, bits, codes + pair, 0, a + 32, low, high, bit2, bit4);
-          const x = kind == Kind.Symmetric32
-            ? i32x4.add(centred(dot, p, i16x8.shl(sum, 3), m0), centred(dot, r, i16x8.shl(sum2, 3), m2))
-            : i32x4.add(term(dot, p, z0, sum, m0), term(dot, r, z2, sum2, m2));
-          y0 = f32x4.add(y0, f32x4.mul(f32x4.convert_i32x4_s(x), factor));
-          // Never taken: keeps the compilers from moving both quads' loads to the front, which costs 7 % here.
-          if ((bits == 4 || kind == Kind.Chunks) && chunk > chunks) break;
-          const q = dotPair(dot, bits, codes, 1, a, low, high, bit2, bit4);
-          const s = dotPair(dot, bits, codes + pair, 1, a + 32, low, high, bit2, bit4);
-          const y = kind == Kind.Symmetric32
-            ? i32x4.add(centred(dot, q, i16x8.shl(sum, 3), m1), centred(dot, s, i16x8.shl(sum2, 3), m3))
-            : i32x4.add(term(dot, q, z1, sum, m1), term(dot, s, z3, sum2, m3));
-          y1 = f32x4.add(y1, f32x4.mul(f32x4.convert_i32x4_s(y), factor));
+        if (kind != Kind.Chunks) {
+          s = spread(sum, 0);
+          e0 = term(dot, p, z0, s, m0);
+          e1 = term(dot, q, z1, s, m1);
         }
+        if (never) { y0 = v128.or(e0, e1); break; }
+        const next = codes + pair;
+        if (bits == 3) {
+          h = v128.load(next, 64);
+          g = v128.load(next, 80);
+        }
+        v = v128.load(a, 32);
+        x = v128.load(next);
+        w = v128.load(next, 32);
+        s = spread(v, 0);
+        p = start(dot, even(bits, 0, x, low, h, bit2), s);
+        q = start(dot, even(bits, 0, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 1);
+        p4 = start(dot, odd(bits, 1, x, high, h, bit4), s);
+        q4 = start(dot, odd(bits, 1, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        x = i16x8.shr_u(x, 4);
+        w = i16x8.shr_u(w, 4);
+        s = spread(v, 2);
+        p = more(dot, p, even(bits, 2, x, low, h, bit2), s);
+        q = more(dot, q, even(bits, 2, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 3);
+        p4 = more(dot, p4, odd(bits, 3, x, high, h, bit4), s);
+        q4 = more(dot, q4, odd(bits, 3, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        v = v128.load(a, 48);
+        x = v128.load(next, 16);
+        w = v128.load(next, 48);
+        s = spread(v, 0);
+        p = more(dot, p, even(bits, 4, x, low, h, bit2), s);
+        q = more(dot, q, even(bits, 4, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 1);
+        p4 = more(dot, p4, odd(bits, 5, x, high, h, bit4), s);
+        q4 = more(dot, q4, odd(bits, 5, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        x = i16x8.shr_u(x, 4);
+        w = i16x8.shr_u(w, 4);
+        s = spread(v, 2);
+        p = more(dot, p, even(bits, 6, x, low, h, bit2), s);
+        q = more(dot, q, even(bits, 6, w, low, g, bit2), s);
+        if (never) { y0 = v128.or(p, q); break; }
+        s = spread(v, 3);
+        p4 = more(dot, p4, odd(bits, 7, x, high, h, bit4), s);
+        q4 = more(dot, q4, odd(bits, 7, w, high, g, bit4), s);
+        if (never) { y0 = v128.or(p4, q4); break; }
+        p = unite(dot, p, p4);
+        q = unite(dot, q, q4);
+        if (never) { y0 = v128.or(p, q); break; }
+        if (kind == Kind.Any) {
+          m0 = v128.load(decoded, 64);
+          m1 = v128.load(decoded, 80);
+          z0 = v128.load(decoded, 96);
+          z1 = v128.load(decoded, 112);
+          decoded += 2 * PAIR_SCALES;
+        } else if (kind == Kind.Banded16) {
+          m0 = i16x8.add(spread(l, 2), i16x8.mul(v128.and(i16x8.shr_u(r0, 8), four), spread(l, 3)));
+          m1 = i16x8.add(spread(l, 2), i16x8.mul(v128.and(i16x8.shr_u(r1, 8), four), spread(l, 3)));
+          s = i16x8.shr_u(z, bits == 2 ? 4 : 8);
+          r0 = i16x8.shr_u(s, bits == 2 ? 2 : 4);
+          z0 = v128.and(interleaveLow(s, r0), bits == 2 ? two : four);
+          z1 = v128.and(interleaveHigh(s, r0), bits == 2 ? two : four);
+        }
+        s = spread(sum, 1);
+        if (kind == Kind.Chunks) {
+          // One scale for both pairs, and their sum fits 16 bits.
+          s = i16x8.add(s, spread(sum, 0));
+          e0 = term(dot, dot == Dot.Quads ? i32x4.add(e0, p) : i16x8.add(e0, p), z0, s, m0);
+          e1 = term(dot, dot == Dot.Quads ? i32x4.add(e1, q) : i16x8.add(e1, q), z1, s, m1);
+        } else {
+          e0 = i32x4.add(e0, term(dot, p, z0, s, m0));
+          e1 = i32x4.add(e1, term(dot, q, z1, s, m1));
+        }
+        const factor = v128.load32_splat(factors);
+        y0 = f32x4.add(y0, f32x4.mul(f32x4.convert_i32x4_s(e0), factor));
+        y1 = f32x4.add(y1, f32x4.mul(f32x4.convert_i32x4_s(e1), factor));
         codes += 2 * pair;
         a += 64;
         sums += 8;
@@ -199,12 +239,4 @@ export function vector(dot: Dot, bits: i32, kind: Kind, begin: i32, end: i32, sc
       finish(panel, token, y0, y1);
     }
   }
-}
-
-/** As `term`, from z A. */
-// @ts-ignore: decorator
-@inline
-function centred(dot: Dot, d: v128, zeroSum: v128, m: v128): v128 {
-  if (dot != Dot.Quads) return i32x4.dot_i16x8_s(i16x8.sub(d, zeroSum), m);
-  return i32x4.mul(i32x4.sub(d, i32x4.extadd_pairwise_i16x8_s(zeroSum)), i32x4.shr_u(m, 16));
 }
