@@ -8,6 +8,7 @@ import { linearsOf, type Part, partsOf, vectorsOf, type Vlm } from "../models/vl
 import { type Coder, packLinear, replaceWeight } from "../quant/pack_linear.ts";
 import { roundClipped, roundToNearest } from "../quant/round.ts";
 import type { StepReport } from "../train/trainer.ts";
+import { bytesOf, freeTensor, heapTensor, type Tensor } from "../tensor/tensor.ts";
 import type { Engine } from "../../wasm/mod.ts";
 import type { BlockReport } from "./blocks.ts";
 import { calibratedStages, type Calibration } from "./calibrated.ts";
@@ -100,7 +101,9 @@ class Run {
   readonly #options: RunOptions;
   readonly #formats: ReadonlyMap<string, Format>;
   readonly #calibrated: ReturnType<typeof calibratedStages>;
+  readonly #stages: readonly Stage[];
   readonly #total: number;
+  readonly #originals = new Map<string, Tensor>();
   #done = 0;
 
   constructor(engine: Engine, vlm: Vlm, plan: Plan, options: RunOptions) {
@@ -110,33 +113,64 @@ class Run {
     this.#formats = new Map(
       plan.weights.flatMap(({ name, format }) => format ? [[name, format]] : []),
     );
-    this.#total = plan.weights.reduce(
-      (sum, { format, rows, columns }) => sum + (format ? rows * columns : 0),
-      0,
-    );
+    this.#stages = plan.recipe.stages;
+    this.#total = this.#stages.reduce((sum, stage) => sum + this.#weightsOf(stage), 0);
     this.#calibrated = calibratedStages(engine, vlm, plan, options.calibration, options.signal);
   }
 
   free(): void {
     this.#calibrated?.free();
+    for (const tensor of this.#originals.values()) freeTensor(this.#engine.memory, tensor);
+    this.#originals.clear();
+  }
+
+  /** Weights that a stage gives a format. */
+  #weightsOf(stage: Stage): number {
+    return changedBy(this.#vlm, stage).linears.reduce(
+      (sum, { name, rows, columns }) => sum + (this.#formats.has(name) ? rows * columns : 0),
+      0,
+    );
+  }
+
+  /** Keeps what a part's weights are now, if a later stage trains them. */
+  #remember(part: Part, index: number): void {
+    const { memory } = this.#engine;
+    const trains = this.#stages.slice(index + 1).some(({ part: name, method }) =>
+      name === part.name && method === "train"
+    );
+    if (!trains) return;
+    for (const { name, weight } of part.blocks.flatMap(({ linears }) => linears)) {
+      if (weight.kind !== "dense" || !this.#formats.has(name)) continue;
+      const copy = heapTensor(memory, weight.tensor.shape, weight.tensor.dtype);
+      bytesOf(memory, copy).set(bytesOf(memory, weight.tensor));
+      this.#originals.set(name, copy);
+    }
   }
 
   async stage(stage: Stage, index: number): Promise<StageReport> {
-    const { journal, shelf } = this.#options;
-    const piece = `stage-${index + 1}-${stage.part}`;
-    const changed = changedBy(this.#vlm, stage);
-    if (journal?.has(piece)) {
-      const report = await journal.restore(piece, changed) as StageReport;
-      for (const linear of changed.linears) this.#count(stage, linear);
-      return report;
-    }
-    const shared = await shelf?.take(index, changed);
-    if (shared) {
-      for (const linear of changed.linears) this.#count(stage, linear);
-      return shared;
-    }
-    const start = performance.now();
+    const before = this.#done;
     const part = partsOf(this.#vlm).find(({ name }) => name === stage.part)!;
+    this.#remember(part, index);
+    const report = await this.#finished(stage, index) ?? await this.#work(stage, part, index);
+    this.#done = before + this.#weightsOf(stage);
+    this.#report(stage, stage.method);
+    return report;
+  }
+
+  /** Takes over what this run, or another that began alike, has finished already. */
+  async #finished(stage: Stage, index: number): Promise<StageReport | undefined> {
+    const { journal, shelf } = this.#options;
+    const changed = changedBy(this.#vlm, stage);
+    const piece = pieceOf(stage, index);
+    if (journal?.has(piece)) return await journal.restore(piece, changed) as StageReport;
+    return await shelf?.take(index, changed);
+  }
+
+  async #work(stage: Stage, part: Part, index: number): Promise<StageReport> {
+    const { journal, shelf } = this.#options;
+    const piece = pieceOf(stage, index);
+    const changed = changedBy(this.#vlm, stage);
+    const start = performance.now();
     const along = partsOf(this.#vlm).filter(({ name }) =>
       stage.along?.some(({ part }) => part === name)
     );
@@ -187,12 +221,12 @@ class Run {
     if (stage.method === "refit") return { refit: this.#calibrated!.refit() };
     if (stage.method === "train") return await this.#train(stage, part, along, piece);
     if (!needsData(stage.method)) return {};
-    const pieceOf = (block: string) => `${piece}-${block}`;
+    const own = (block: string) => `${piece}-${block}`;
     const blocks = await this.#calibrated!.blocks(part, stage, stage.method, this.#formats, {
       journal: journal && {
-        has: (block) => journal.has(pieceOf(block.name)),
-        restore: async (block) => await journal.restore(pieceOf(block.name), block) as BlockReport,
-        save: (block, report) => journal.save(pieceOf(block.name), block, report),
+        has: (block) => journal.has(own(block.name)),
+        restore: async (block) => await journal.restore(own(block.name), block) as BlockReport,
+        save: (block, report) => journal.save(own(block.name), block, report),
       },
       onLinear: (linear) => this.#count(stage, linear),
       onStep: (block, step, loss) =>
@@ -230,6 +264,7 @@ class Run {
       training,
       {
         signal,
+        originals: this.#originals,
         onStep: (step) => this.#report(stage, `step ${step.step} of ${step.steps}`, step),
         ...(journal && {
           state: journal.path(`${piece}-training`),
@@ -251,6 +286,11 @@ class Run {
     const [done, total] = [this.#done, this.#total];
     this.#options.onProgress?.({ stage: stage.part, name, done, total, ...(step && { step }) });
   }
+}
+
+/** A stage's name in the journal. */
+function pieceOf({ part }: Stage, index: number): string {
+  return `stage-${index + 1}-${part}`;
 }
 
 /** Everything that a stage may change. */

@@ -2,11 +2,10 @@
 import { badRequest } from "../base/errors.ts";
 import type { Format } from "../formats/format.ts";
 import type { Vlm } from "../models/vlm.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { ExampleSource } from "../train/batch.ts";
 import type { StepReport } from "../train/trainer.ts";
 import type { Stage } from "./recipe.ts";
-import { trainDense } from "./stages/dense.ts";
-import { trainJoint } from "./stages/joint.ts";
 import { trainLanguage } from "./stages/language.ts";
 import { trainProjector } from "./stages/projector.ts";
 import type { StageModel } from "./stages/train_stage.ts";
@@ -36,11 +35,13 @@ export async function trainStage(
     readonly state?: string;
     /** Folder for the teacher's logits. */
     readonly logits?: string;
+    /** What the part's weights were before an earlier stage packed them. */
+    readonly originals?: ReadonlyMap<string, Tensor>;
   },
 ): Promise<StepReport[]> {
   const { training } = stage;
   if (!training) throw badRequest(`The ${stage.part} stage trains but has no settings for it.`);
-  const { signal, onStep, state, logits } = options;
+  const { signal, onStep, state, logits, originals } = options;
   const how = {
     signal,
     onStep,
@@ -50,9 +51,8 @@ export async function trainStage(
   };
   if (stage.part === "projector") return await trainProjector(model, examples, training, how);
   if (stage.part === "language") {
-    if (stage.along?.length) return await trainJoint(model, examples, formats, training, how);
-    if (formats.size === 0) return await trainDense(model, examples, training, how);
-    return await trainLanguage(model, examples, formats, training, how);
+    const tower = stage.along?.some(({ part }) => part === "vision");
+    return await trainLanguage(model, examples, formats, training, { ...how, tower, originals });
   }
   throw badRequest(
     "The vision part is quantized block by block; method train is for projector and language.",

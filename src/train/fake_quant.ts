@@ -15,8 +15,9 @@ import {
   heapTensor,
   type Tensor,
   tensorFrom,
+  valuesOf,
 } from "../tensor/tensor.ts";
-import { type Engine, kernels } from "../../wasm/mod.ts";
+import { type Engine, kernels, type Memory } from "../../wasm/mod.ts";
 import { floatCopy } from "./trainable.ts";
 
 /** Which grid the weight is seen on, and where its gradient passes. */
@@ -27,10 +28,15 @@ export interface FakeQuantOptions {
   readonly slack?: number;
   /** Where scales and zero codes come from while the weight moves; default `range`. */
   readonly scales?: ScaleSource;
+  /** What a packed weight was before: its latent weight starts there, moved as little as its codes ask. */
+  readonly original?: Tensor | undefined;
 }
 
 /** Scales and zero codes of the latent weights' range; as they were at the start; or scales learned from there. */
 export type ScaleSource = "range" | "kept" | "learned";
+
+/** How far from its code's middle a latent weight may start, in steps: it keeps its code, and may soon change it. */
+const REACH = 0.45;
 
 /** A linear in training. */
 export class FakeQuant {
@@ -42,7 +48,7 @@ export class FakeQuant {
   readonly growths: Tensor | undefined;
   readonly #engine: Engine;
   readonly #format: BilevelFormat;
-  readonly #options: Required<FakeQuantOptions>;
+  readonly #options: Required<Omit<FakeQuantOptions, "original">>;
   /** The grid that is kept or grows; none if it follows the range. */
   readonly #start: Grid | undefined;
   /** f32 [rows, columns / group]. */
@@ -53,7 +59,7 @@ export class FakeQuant {
 
   /**
    * Makes a dense linear, or one packed in this format, fake-quant and gives the old weight's memory back. A packed one
-   * starts in the middle of its codes. Call {@linkcode FakeQuant.see} next.
+   * starts in the middle of its codes or close to what it was. Call {@linkcode FakeQuant.see} next.
    */
   constructor(engine: Engine, linear: Linear, format: Format, options: FakeQuantOptions = {}) {
     const { weight, rows, columns } = linear;
@@ -84,7 +90,7 @@ export class FakeQuant {
       : undefined;
     const latent = weight.kind === "dense"
       ? floatCopy(memory, weight.tensor)
-      : tensorFrom(memory, [rows, columns], dequantize(packed!.grid, packed!.codes));
+      : tensorFrom(memory, [rows, columns], start(memory, packed!, options.original));
     if (this.#options.scales !== "range") {
       this.#start = packed?.grid ??
         gridFrom(
@@ -165,4 +171,15 @@ export class FakeQuant {
       if (tensor) freeTensor(this.#engine.memory, tensor);
     }
   }
+}
+
+/** The values of codes, f32 [rows, columns]; or the original's, as far as these lie within the same codes. */
+function start(memory: Memory, { grid, codes }: Coded, original: Tensor | undefined): Float32Array {
+  const values = dequantize(grid, codes);
+  if (!original) return values;
+  const scales = scalesOf(grid);
+  return valuesOf(memory, original).map((value, i) => {
+    const reach = REACH * scales[Math.floor(i / grid.format.group)]!;
+    return Math.min(values[i]! + reach, Math.max(values[i]! - reach, value));
+  });
 }

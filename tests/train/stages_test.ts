@@ -4,8 +4,8 @@ import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/asser
 import { LobitError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
 import type { Vlm } from "../../src/models/vlm.ts";
-import { trainDense } from "../../src/recipe/stages/dense.ts";
-import { trainJoint } from "../../src/recipe/stages/joint.ts";
+import { packLinear, replaceWeight } from "../../src/quant/pack_linear.ts";
+import { roundClipped } from "../../src/quant/round.ts";
 import { trainLanguage } from "../../src/recipe/stages/language.ts";
 import { trainProjector } from "../../src/recipe/stages/projector.ts";
 import {
@@ -57,15 +57,37 @@ const STAGES: Record<string, Stage> = {
       trainLanguage({ engine, vlm }, examples, tinyFormats(vlm), settings, options),
     changes: /^(multi_modal_projector\.|language_model\.model\.(layers\.|norm))/,
   },
+  "language (packed before, scales learned)": {
+    settings: { ...LANGUAGE_TRAINING, ...SMALL, tokens: 40, scales: "learned", slack: 0.5 },
+    run: (vlm, settings, options) => {
+      const originals = new Map(
+        teacher.language.blocks.flatMap(({ linears }) => linears).map(({ name, weight }) => {
+          assert(weight.kind === "dense");
+          return [name, weight.tensor];
+        }),
+      );
+      const how = { ...options, originals };
+      return trainLanguage({ engine, vlm }, examples, tinyFormats(vlm), settings, how);
+    },
+    prepare: (vlm) => {
+      packTiny(engine, vlm);
+      const formats = tinyFormats(vlm);
+      for (const linear of vlm.language.blocks.flatMap(({ linears }) => linears)) {
+        const packed = packLinear(engine.memory, linear, formats.get(linear.name)!, roundClipped);
+        replaceWeight(engine.memory, linear, packed);
+      }
+    },
+    changes: /^(multi_modal_projector\.|language_model\.model\.(layers\.|norm))/,
+  },
   joint: {
     settings: { ...LANGUAGE_TRAINING, ...SMALL, tokens: 40, visionLr: 1e-3 },
     run: (vlm, settings, options) =>
-      trainJoint(
+      trainLanguage(
         { engine, vlm },
         examples,
         tinyFormats(vlm, [vlm.vision, vlm.language]),
         settings,
-        options,
+        { ...options, tower: true },
       ),
     prepare: (vlm) => packTable(engine, vlm),
     changes:
@@ -73,7 +95,8 @@ const STAGES: Record<string, Stage> = {
   },
   "language (nothing quantized)": {
     settings: { ...LANGUAGE_TRAINING, ...SMALL, distill: 0 },
-    run: (vlm, settings, options) => trainDense({ engine, vlm }, examples, settings, options),
+    run: (vlm, settings, options) =>
+      trainLanguage({ engine, vlm }, examples, new Map(), settings, options),
     prepare: () => {},
     changes: /^(multi_modal_projector\.|language_model\.model\.(layers\.|norm))/,
   },

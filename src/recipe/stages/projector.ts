@@ -1,5 +1,6 @@
 // Stage 2 of SPEED-Q: the projector alone learns to say what the language model expects of the quantized tower, on the
 // label loss; or, with other weights, it learns to say what it said of the full-precision tower.
+import type { Linear } from "../../formats/weight.ts";
 import { linearsOf, type ProjectorPart, vectorsOf } from "../../models/vlm.ts";
 import type { ExampleSource } from "../../train/batch.ts";
 import { narrow, widen } from "../../train/trainable.ts";
@@ -36,10 +37,13 @@ export function widened(memory: Memory, projector: ProjectorPart): Named[] {
   return [...weights, ...vectorsOf(projector)];
 }
 
+/** Whether a linear's weight is bf16. */
+export function isNarrow({ weight }: Linear): boolean {
+  return weight.kind === "dense" && weight.tensor.dtype === "bf16";
+}
+
 /** Remembers which of the projector's weights are bf16; the result makes them so again. */
 export function keepDtypes(memory: Memory, projector: ProjectorPart): () => void {
-  const narrower = linearsOf(projector).filter(({ weight }) =>
-    weight.kind === "dense" && weight.tensor.dtype === "bf16"
-  );
+  const narrower = linearsOf(projector).filter(isNarrow);
   return () => narrower.forEach((linear) => narrow(memory, linear));
 }
