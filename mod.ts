@@ -88,7 +88,7 @@ export { type SpeedQOptions, speedQRecipe } from "./src/recipe/speed_q.ts";
 export type { TrainingSettings } from "./src/recipe/stages/settings.ts";
 export type { Plan, PlannedWeight } from "./src/recipe/plan.ts";
 export type { Along, Method, Recipe, RtnBits, Rule, Stage } from "./src/recipe/recipe.ts";
-export type { Progress, StageReport } from "./src/recipe/run.ts";
+export type { Progress, StageProgress, StageReport } from "./src/recipe/run.ts";
 export type { BlockReport } from "./src/recipe/blocks.ts";
 export type { RefitReport } from "./src/recipe/projector.ts";
 export type { StepReport } from "./src/train/trainer.ts";

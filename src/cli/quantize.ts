@@ -151,7 +151,8 @@ export const quantize: Verb = {
         return { model, ...planJson(plan, open.tensors) };
       }
       const start = performance.now();
-      const progress = startProgress(console, "quantizing");
+      let progress = startProgress(console, "loading");
+      let place = 0;
       const reporter = wanted &&
         new Reporter(wanted, { open, recipe, engine: options, console, signal });
       try {
@@ -170,12 +171,16 @@ export const quantize: Verb = {
               say(planText(model, plan, open.tensors));
               reporter?.plan(reportPlan(plan, open.tensors), adjustedTexts(plan));
             },
-            onProgress(step) {
-              const { step: trained, name } = step;
-              if (trained) {
-                const label = `${step.stage}, ${name}, loss ${trained.loss.toFixed(3)}`;
-                progress.update(trained.step, trained.steps, label);
-              } else progress.update(step.done, step.total, name);
+            onProgress({ stage, at, memory, step, name }) {
+              if (at.place !== place) {
+                // Each stage has a pace of its own.
+                progress.end();
+                progress = startProgress(console, `stage ${at.place} of ${at.places}, ${stage}`);
+                place = at.place;
+              }
+              const note = step ? `${name}, loss ${step.loss.toFixed(3)}` : name;
+              const { done, total } = step ? { done: step.step, total: step.steps } : at;
+              progress.update(done, total, `${note}, ${bytesText(memory)}`);
             },
           });
         const done = await (reporter ? reporter.run(work) : work());

@@ -100,11 +100,13 @@ export class Reporter {
         );
         const held = ({ vlm, engine: { memory } }: LoadedModel) => ({ vlm, memory });
         const names = new Set(rounded.map(({ name }) => name));
-        const errors = await builder.time(
-          "errors of the weights",
-          () => weightErrors(held(before), held(after), names, signal),
-        );
-        builder.weightErrors(errors);
+        if (names.size > 0) {
+          const errors = await builder.time(
+            "errors of the weights",
+            () => weightErrors(held(before), held(after), names, signal),
+          );
+          builder.weightErrors(errors);
+        }
         const second = await this.#evaluate("quantized", after);
         return first && second ? await this.#compare(first, second) : {};
       } finally {

@@ -17,9 +17,12 @@ export function addStages(builder: ReportBuilder, stages: readonly StageReport[]
     const used = (["label", "distill", "match"] as const).filter((name) =>
       steps.some((step) => step[name] !== 0)
     );
+    // The total says nothing beside the one loss that it is.
+    const [only] = used;
+    const alone = used.length === 1 && steps.every((step) => Object.is(step.loss, step[only!]));
     for (const step of steps) {
       const losses = used.map((name) => [name, step[name]]);
-      const all = Object.fromEntries([["loss", step.loss], ...losses]);
+      const all = Object.fromEntries(alone ? losses : [["loss", step.loss], ...losses]);
       builder.step(step.step, all, step.learningRate);
     }
     if (along) builder.note(`Learnt along: ${along.join(", ")}.`);

@@ -21,8 +21,12 @@ import { type TrainingData, trainStage } from "./training.ts";
 
 /** Progress of a run. */
 export interface Progress {
-  /** What is being worked on. */
+  /** The part whose stage is being worked on. */
   readonly stage: string;
+  /** Which stage that is, and how far it is. */
+  readonly at: StageProgress;
+  /** Bytes of shared memory in use. */
+  readonly memory: number;
   /** The linear just finished, or the step. */
   readonly name: string;
   /** Weights done. */
@@ -31,6 +35,18 @@ export interface Progress {
   readonly total: number;
   /** The training step just finished, in stages that train. */
   readonly step?: StepReport;
+}
+
+/** How far a stage is. */
+export interface StageProgress {
+  /** Its number, from 1. */
+  readonly place: number;
+  /** Stages in all. */
+  readonly places: number;
+  /** Its weights that are done. */
+  readonly done: number;
+  /** All its weights. */
+  readonly total: number;
 }
 
 /** How to run. */
@@ -47,6 +63,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after each linear and each training step. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Called after each stage, when the model is as the stage left it. */
+  readonly onStage?: ((report: StageReport) => void) | undefined;
 }
 
 /** What a stage did. */
@@ -88,6 +106,7 @@ export async function runPlan(
     const reports: StageReport[] = [];
     for (const [index, stage] of plan.recipe.stages.entries()) {
       reports.push(await run.stage(stage, index));
+      options.onStage?.(reports[index]!);
     }
     return reports;
   } finally {
@@ -105,6 +124,7 @@ class Run {
   readonly #total: number;
   readonly #originals = new Map<string, Tensor>();
   #done = 0;
+  #at = { place: 0, before: 0, total: 0 };
 
   constructor(engine: Engine, vlm: Vlm, plan: Plan, options: RunOptions) {
     this.#engine = engine;
@@ -148,11 +168,12 @@ class Run {
   }
 
   async stage(stage: Stage, index: number): Promise<StageReport> {
-    const before = this.#done;
+    const [before, total] = [this.#done, this.#weightsOf(stage)];
+    this.#at = { place: index + 1, before, total };
     const part = partsOf(this.#vlm).find(({ name }) => name === stage.part)!;
     this.#remember(part, index);
     const report = await this.#finished(stage, index) ?? await this.#work(stage, part, index);
-    this.#done = before + this.#weightsOf(stage);
+    this.#done = before + total;
     this.#report(stage, stage.method);
     return report;
   }
@@ -284,7 +305,11 @@ class Run {
 
   #report(stage: Stage, name: string, step?: StepReport): void {
     const [done, total] = [this.#done, this.#total];
-    this.#options.onProgress?.({ stage: stage.part, name, done, total, ...(step && { step }) });
+    const { place, before, total: own } = this.#at;
+    const at = { place, places: this.#stages.length, done: done - before, total: own };
+    const memory = this.#engine.memory.used;
+    const now = { stage: stage.part, at, memory, name, done, total, ...(step && { step }) };
+    this.#options.onProgress?.(now);
   }
 }
 

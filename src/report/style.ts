@@ -75,7 +75,7 @@ pre { background: var(--tint); padding: .75rem 1rem; font-size: .8125rem; line-h
 pre, code { font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace; }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 .sample { border: 1px solid var(--rule); border-radius: 6px; padding: .9rem; break-inside: avoid; min-width: 0; }
-.sample img { display: inline-block; height: 7rem; max-width: 100%; object-fit: contain; object-position: left; margin: 0 .5rem .5rem 0; background: var(--tint); }
+.sample img { display: inline-block; height: 7rem; max-width: 100%; object-fit: contain; object-position: left; margin: 0 .5rem .5rem 0; background: var(--tint); outline: 1px solid var(--rule); }
 .sample p { white-space: pre-line; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: .9375rem; }
 .sample dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem .9rem; margin: 0; font-size: .875rem; }
 .sample dt { color: var(--soft); }

@@ -51,6 +51,7 @@ Deno.test("A training stage shows the losses that it used, a fit and clipping it
       learningRate: loss / 10,
     },
   });
+  const alone = { ...step(1, 2, 0), label: 2 };
   const stages = stagesOf([
     {
       part: "language",
@@ -68,13 +69,16 @@ Deno.test("A training stage shows the losses that it used, a fit and clipping it
       steps: [],
       refit: { errorBefore: 0.5, errorAfter: 0.0625 },
     },
+    { part: "projector", method: "train", seconds: 1, blocks: [], steps: [alone] },
   ]);
   assertEquals(stages[0]!.curve, [
     { step: 1, losses: { loss: 5, label: 1, distill: 4 }, learningRate: 0.5 },
     { step: 2, losses: { loss: null, label: 1, distill: 0 }, learningRate: null },
   ]);
+  assertEquals(stages[2]!.curve, [{ step: 1, losses: { label: 2 }, learningRate: 0.2 }]);
   assertEquals(stages.map(({ notes }) => notes), [
     ["Shrinking ranges clipped 1.25 % of the weights."],
     ["Fitting the last linear took the output's error from 0.500 to 0.0625."],
+    [],
   ]);
 });
