@@ -14,40 +14,12 @@ import type { BlockReport } from "./blocks.ts";
 import { calibratedStages, type Calibration } from "./calibrated.ts";
 import type { Changed, Journal } from "./journal.ts";
 import type { Plan } from "./plan.ts";
-import type { RefitReport } from "./projector.ts";
 import { type Method, needsData, type Stage } from "./recipe.ts";
 import type { Shelf } from "./shelf.ts";
+import type { Progress, StageReport } from "./stage_report.ts";
 import { type TrainingData, trainStage } from "./training.ts";
 
-/** Progress of a run. */
-export interface Progress {
-  /** The part whose stage is being worked on. */
-  readonly stage: string;
-  /** Which stage that is, and how far it is. */
-  readonly at: StageProgress;
-  /** Bytes of shared memory in use. */
-  readonly memory: number;
-  /** The linear just finished, or the step. */
-  readonly name: string;
-  /** Weights done. */
-  readonly done: number;
-  /** Weights in all. */
-  readonly total: number;
-  /** The training step just finished, in stages that train. */
-  readonly step?: StepReport;
-}
-
-/** How far a stage is. */
-export interface StageProgress {
-  /** Its number, from 1. */
-  readonly place: number;
-  /** Stages in all. */
-  readonly places: number;
-  /** Its weights that are done. */
-  readonly done: number;
-  /** All its weights. */
-  readonly total: number;
-}
+export type { Progress, StageProgress, StageReport } from "./stage_report.ts";
 
 /** How to run. */
 export interface RunOptions {
@@ -65,28 +37,6 @@ export interface RunOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Called after each stage, when the model is as the stage left it. */
   readonly onStage?: ((report: StageReport) => void) | undefined;
-}
-
-/** What a stage did. */
-export interface StageReport {
-  /** Its part. */
-  readonly part: string;
-  /** Parts that learnt along, the projector left out. */
-  readonly along?: readonly string[];
-  /** Its method. */
-  readonly method: Method;
-  /** Seconds it took, in the run that finished it. */
-  readonly seconds: number;
-  /** Errors of every block, by calibrated methods. */
-  readonly blocks: readonly BlockReport[];
-  /** The projector's fit, if it had one. */
-  readonly refit?: RefitReport | undefined;
-  /** Share of weights that clipping moved. */
-  readonly clipped?: number | undefined;
-  /** Training steps. */
-  readonly steps: readonly StepReport[];
-  /** Whether it was taken over from another run that began alike. */
-  readonly shared?: boolean;
 }
 
 const CODERS: Readonly<Partial<Record<Method, Coder>>> = {
@@ -173,8 +123,11 @@ class Run {
     const part = partsOf(this.#vlm).find(({ name }) => name === stage.part)!;
     this.#remember(part, index);
     const report = await this.#finished(stage, index) ?? await this.#work(stage, part, index);
-    this.#done = before + total;
-    this.#report(stage, stage.method);
+    // Work that was taken over, or that no linear stands for, has not been told yet.
+    if (this.#done !== before + total) {
+      this.#done = before + total;
+      this.#report(stage, stage.method);
+    }
     return report;
   }
 
