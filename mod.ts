@@ -84,7 +84,7 @@ export type {
 // Quantizing and exporting.
 export { quantize, type QuantizeOptions, type QuantizeReport } from "./src/recipe/quantize.ts";
 export { chooseRecipe, type RecipeChoice, RECIPES } from "./src/recipe/choose.ts";
-export { type SpeedQOptions, speedQRecipe } from "./src/recipe/speed_q.ts";
+export { type SpeedQOptions, speedQPaperRecipe, speedQRecipe } from "./src/recipe/speed_q.ts";
 export type { TrainingSettings } from "./src/recipe/stages/settings.ts";
 export type { Plan, PlannedWeight } from "./src/recipe/plan.ts";
 export type { Along, Method, Recipe, RtnBits, Rule, Stage } from "./src/recipe/recipe.ts";

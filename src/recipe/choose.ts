@@ -3,7 +3,7 @@ import { badRequest } from "../base/errors.ts";
 import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
 import { jointOf } from "./joint.ts";
 import { calibratedRecipe, type Recipe, type RtnBits, rtnRecipe, type Rule } from "./recipe.ts";
-import { speedQRecipe } from "./speed_q.ts";
+import { speedQPaperRecipe, speedQRecipe } from "./speed_q.ts";
 
 /** What to do to a model: the name of a recipe with its bits, or a recipe of your own. */
 export interface RecipeChoice {
@@ -31,11 +31,22 @@ export interface RecipeChoice {
   readonly rules?: readonly Rule[] | undefined;
 }
 
-/** Recipes that can be asked for by name. */
-export const RECIPES: readonly string[] = ["rtn", ...Object.keys(CALIBRATED), "speed-q", "joint"];
+/** The recipes that train, by name. */
+const TRAINED: Readonly<Record<string, typeof speedQRecipe>> = {
+  "speed-q": speedQRecipe,
+  "speed-q-paper": speedQPaperRecipe,
+  joint: (...how) => jointOf(speedQPaperRecipe(...how)),
+};
 
-/** Steps of `speed-q` in a hurry: the quality of the whole for a third of the time is not to be had. */
-const QUICK = { visionSteps: 40, projector: { steps: 10 }, language: { steps: 60 } };
+/** Recipes that can be asked for by name. */
+export const RECIPES: readonly string[] = [
+  "rtn",
+  ...Object.keys(CALIBRATED),
+  ...Object.keys(TRAINED),
+];
+
+/** Steps in a hurry: the quality of the whole for a part of the time is not to be had. */
+const QUICK = { visionSteps: 40, projector: { steps: 10 }, language: { steps: 40 } };
 
 /** The recipe that a choice stands for. Throws `bad-request` on unknown names and impossible bits. */
 export function chooseRecipe(choice: RecipeChoice): Recipe {
@@ -49,14 +60,12 @@ export function chooseRecipe(choice: RecipeChoice): Recipe {
   if (choice.clip) {
     throw badRequest(`--clip is for the recipe rtn; "${recipe}" looks at calibration data itself.`);
   }
-  if (recipe !== "speed-q" && recipe !== "joint") {
-    return calibratedRecipe(recipe as CalibratedMethod, bits, choice.equalize, rules);
-  }
+  const train = TRAINED[recipe];
+  if (!train) return calibratedRecipe(recipe as CalibratedMethod, bits, choice.equalize, rules);
   if (bits.projector !== 16) {
     throw badRequest(`The recipe ${recipe} trains the projector and keeps it at 16 bits.`);
   }
-  const staged = speedQRecipe(bits, { seed: choice.seed, ...(choice.quick && QUICK) }, rules);
-  return recipe === "joint" ? jointOf(staged) : staged;
+  return train(bits, { seed: choice.seed, ...(choice.quick && QUICK) }, rules);
 }
 
 function bitsOf(choice: RecipeChoice): RtnBits {

@@ -11,7 +11,7 @@ import { planRecipe } from "../../src/recipe/plan.ts";
 import { readRecipe } from "../../src/recipe/read.ts";
 import type { Recipe, Stage } from "../../src/recipe/recipe.ts";
 import { quantize, type QuantizeOptions } from "../../src/recipe/quantize.ts";
-import { speedQRecipe } from "../../src/recipe/speed_q.ts";
+import { speedQPaperRecipe } from "../../src/recipe/speed_q.ts";
 import { testPath } from "../testing/folders.ts";
 import { tinyFolder } from "../testing/tiny_model.ts";
 
@@ -112,7 +112,7 @@ Deno.test("each kind of data decides the codes of its parts, and equal data give
 });
 
 Deno.test("SPEED-Q's clip search can look at text alone", async () => {
-  const recipe = speedQRecipe(BITS, {
+  const recipe = speedQPaperRecipe(BITS, {
     visionSteps: 1,
     projector: { steps: 0 },
     language: { steps: 0 },
@@ -142,7 +142,7 @@ Deno.test("bad pictures are left out and told up to a share, and fatal above it"
 Deno.test("all that a recipe needs and was not given is told at once, before any work", async () => {
   const missing = async (recipe: Recipe, given: Partial<QuantizeOptions>) =>
     (await assertRejects(() => bytesOf({ recipe, ...given }), LobitError)).message;
-  const speedQ = await missing(withText(speedQRecipe(BITS)), { pictures: [] });
+  const speedQ = await missing(withText(speedQPaperRecipe(BITS)), { pictures: [] });
   for (const words of ["vision stage (ada-round)", "projector stage (train)", "looks at text"]) {
     assert(speedQ.includes(words), speedQ);
   }
@@ -154,7 +154,7 @@ Deno.test("all that a recipe needs and was not given is told at once, before any
 });
 
 Deno.test("a recipe says what its language stage is calibrated on, and nothing else can", async () => {
-  const recipe = withText(speedQRecipe(BITS));
+  const recipe = withText(speedQPaperRecipe(BITS));
   assertEquals(readRecipe(JSON.parse(JSON.stringify(recipe)), "own.json"), recipe);
   const stage = (part: string, calibrate: string) => ({
     part,

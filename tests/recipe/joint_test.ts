@@ -48,7 +48,7 @@ async function run(
 
 Deno.test("joint is one stage with speed-q's language training, in which the tower learns along", async () => {
   const recipe = chooseRecipe({ recipe: "joint", bits: 2, vision: 3, seed: 4 });
-  const staged = chooseRecipe({ recipe: "speed-q", bits: 2, vision: 3, seed: 4 });
+  const staged = chooseRecipe({ recipe: "speed-q-paper", bits: 2, vision: 3, seed: 4 });
   assertEquals(recipe.stages.length, 1);
   const [{ training }] = recipe.stages as [Stage];
   assertEquals(training, { ...staged.stages.at(-1)!.training!, scales: "range" });

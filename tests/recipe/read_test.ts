@@ -3,13 +3,13 @@ import { LobitError } from "../../src/base/errors.ts";
 import { openFolder } from "../../src/models/open.ts";
 import { planRecipe } from "../../src/recipe/plan.ts";
 import { readRecipe } from "../../src/recipe/read.ts";
-import { speedQRecipe } from "../../src/recipe/speed_q.ts";
+import { speedQPaperRecipe } from "../../src/recipe/speed_q.ts";
 import { tinyFolder } from "../testing/tiny_model.ts";
 
 const BITS = { vision: 2, projector: 16, language: 2, embedding: 4 };
 
 Deno.test("a recipe written as JSON and read again is the same recipe", () => {
-  const recipe = speedQRecipe(BITS, { seed: 3 });
+  const recipe = speedQPaperRecipe(BITS, { seed: 3 });
   assertEquals(readRecipe(JSON.parse(JSON.stringify(recipe)), "own.json"), recipe);
 });
 
@@ -17,7 +17,7 @@ Deno.test("settings that a recipe leaves out are SPEED-Q's", () => {
   const { stages } = readRecipe({
     stages: [{ part: "projector", method: "train", training: { steps: 7 } }],
   }, "own.json");
-  const [, projector] = speedQRecipe(BITS).stages;
+  const [, projector] = speedQPaperRecipe(BITS).stages;
   assertEquals(stages[0]!.training, { ...projector!.training!, steps: 7 });
 });
 
@@ -36,7 +36,7 @@ Deno.test("all mistakes of a JSON recipe are told at once", () => {
 
 Deno.test("training settings are checked with the plan, before any work", async () => {
   const open = await openFolder(tinyFolder());
-  const recipe = speedQRecipe(BITS, { projector: { batch: 0 }, language: { lr: -1 } });
+  const recipe = speedQPaperRecipe(BITS, { projector: { batch: 0 }, language: { lr: -1 } });
   const error = assertThrows(() => planRecipe(recipe, open.tensors), LobitError);
   assertEquals(
     error.message.includes("batch") && error.message.includes("lr"),

@@ -6,11 +6,11 @@ import type { ChatItem } from "../../src/data/items.ts";
 import { openFolder, type OpenModel } from "../../src/models/open.ts";
 import type { Recipe } from "../../src/recipe/recipe.ts";
 import { quantize, type QuantizeOptions } from "../../src/recipe/quantize.ts";
-import { speedQRecipe } from "../../src/recipe/speed_q.ts";
+import { speedQPaperRecipe } from "../../src/recipe/speed_q.ts";
 import { testPath } from "../testing/folders.ts";
 import { tinyFolder } from "../testing/tiny_model.ts";
 
-const recipe: Recipe = speedQRecipe(
+const recipe: Recipe = speedQPaperRecipe(
   { vision: 2, projector: 16, language: 2, embedding: 4 },
   {
     visionSteps: 4,

@@ -6,7 +6,7 @@ import type { ChatItem } from "../../src/data/items.ts";
 import { openFolder } from "../../src/models/open.ts";
 import { quantize, type QuantizeOptions } from "../../src/recipe/quantize.ts";
 import type { Recipe } from "../../src/recipe/recipe.ts";
-import { type SpeedQOptions, speedQRecipe } from "../../src/recipe/speed_q.ts";
+import { type SpeedQOptions, speedQPaperRecipe } from "../../src/recipe/speed_q.ts";
 import { testPath } from "../testing/folders.ts";
 import { tinyFolder } from "../testing/tiny_model.ts";
 
@@ -22,7 +22,7 @@ const data: ChatItem[] = Array.from({ length: 8 }, (_, i): ChatItem => ({
 
 /** A stage by stage recipe of few steps. */
 function staged(language: SpeedQOptions["language"], more: SpeedQOptions = {}): Recipe {
-  return speedQRecipe({ vision: 2, projector: 16, language: 2, embedding: 4 }, {
+  return speedQPaperRecipe({ vision: 2, projector: 16, language: 2, embedding: 4 }, {
     visionSteps: 3,
     projector: { steps: 3, batch: 2, lr: 1e-3 },
     language: { steps: 3, batch: 2, lr: 1e-3, ...language },
