@@ -62,6 +62,11 @@ export class Memory {
     return this.#peak;
   }
 
+  /** Counts the peak from now on, e.g. to measure one piece of the work. */
+  restartPeak(): void {
+    this.#peak = this.#used;
+  }
+
   /** Reserves bytes (64-byte aligned, content undefined). Throws `no-memory` when the limit is reached. */
   allocate(bytes: number): Ptr {
     if (!(bytes >= 0)) throw new LobitError("internal", `Cannot reserve ${bytes} bytes.`);

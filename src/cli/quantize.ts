@@ -7,6 +7,7 @@ import { parseRule } from "../recipe/recipe.ts";
 import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
 import { ownRecipe, readData, tellBad } from "./data.ts";
+import { estimateOf, estimateText } from "./estimate.ts";
 import { adjustedTexts, planJson, planText, reportPlan } from "./plan_text.ts";
 import { Reporter } from "./report.ts";
 import { REPORT_FLAGS, reportWanted } from "./report_flags.ts";
@@ -101,7 +102,11 @@ export const quantize: Verb = {
     { name: "quick", kind: "switch", help: "speed-q in a few minutes, for a first look" },
     { name: "equalize", kind: "switch", help: "calibrated recipes: scale channels before" },
     { name: "resume", kind: "switch", help: "go on from what a stopped run has left in FILE.work" },
-    { name: "dry-run", kind: "switch", help: "print the plan and stop" },
+    {
+      name: "dry-run",
+      kind: "switch",
+      help: "print the plan, with time and memory by a measured sample, and stop",
+    },
     ...REPORT_FLAGS,
     ...ENGINE_FLAGS,
   ],
@@ -110,7 +115,10 @@ export const quantize: Verb = {
       "lobit quantize ./InternVL3-1B -o model.lobit --bits 4",
       "4 bits everywhere but the projector",
     ],
-    ["lobit quantize ./InternVL3-1B --bits 2 --dry-run", "sizes that 2 bits would give"],
+    [
+      "lobit quantize ./InternVL3-1B --bits 2 --dry-run",
+      "sizes that 2 bits would give, and about how long it would take here",
+    ],
     [
       "lobit quantize ./InternVL3-1B -o model.lobit --bits 2 --vision-bits 4 --clip",
       "a finer vision tower, clipped ranges",
@@ -148,7 +156,12 @@ export const quantize: Verb = {
       if (output === undefined) {
         const plan = planRecipe(recipe, open.tensors);
         say(planText(model, plan, open.tensors));
-        return { model, ...planJson(plan, open.tensors) };
+        const given = await readData(paths, say, maxBadShare);
+        const calibrationItems = args.integer("calibration-items", 1);
+        const how = { ...options, ...given, seed: choice.seed, calibrationItems, signal };
+        const estimate = await estimateOf(open, plan, how, paths.length > 0);
+        say(estimateText(estimate));
+        return { model, ...planJson(plan, open.tensors), estimate };
       }
       const start = performance.now();
       let progress = startProgress(console, "loading");
