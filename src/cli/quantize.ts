@@ -96,7 +96,8 @@ export const quantize: Verb = {
       name: "calibration-items",
       kind: "number",
       value: "N",
-      help: "records of each kind that calibration looks at (default 320); training takes all",
+      help:
+        "records of each kind that calibration looks at (default 320, quick 96); training takes all",
     },
     { name: "seed", kind: "number", value: "N", help: "seed of every random choice (default 0)" },
     { name: "quick", kind: "switch", help: "speed-q in a few minutes, for a first look" },

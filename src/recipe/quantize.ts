@@ -1,5 +1,7 @@
 // A model folder in, a packed file out: opens, plans, loads, runs the recipe and writes.
 import { badRequest, throwIfAborted } from "../base/errors.ts";
+import type { ChatItem } from "../data/items.ts";
+import { sampleItems } from "../data/sample.ts";
 import { formatName } from "../formats/format.ts";
 import type { ByteSink } from "../io/bytes.ts";
 import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
@@ -27,7 +29,7 @@ import { openExamples } from "./stages/examples.ts";
 
 /** How to quantize. */
 export interface QuantizeOptions extends RecipeChoice, EngineOptions, GivenData {
-  /** Records of each kind that calibration looks at, drawn by the seed; default 320. Training takes all. */
+  /** Records of each kind that calibration looks at, drawn by the seed; default 320, or 96 if quick. Training takes all. */
   readonly calibrationItems?: number | undefined;
   /** Largest share of records that may turn out unusable; default 0.01. */
   readonly maxBadShare?: number | undefined;
@@ -60,6 +62,7 @@ export interface QuantizeReport {
 }
 
 const CALIBRATION_ITEMS = 320;
+const QUICK_CALIBRATION_ITEMS = 96;
 
 /**
  * Quantizes a Hugging Face folder into a packed file, given by its path or as a sink. The file is written aside and
@@ -109,7 +112,7 @@ function checkData(
   recipe: Recipe,
   options: QuantizeOptions,
 ): void {
-  const { calibrationItems: count = CALIBRATION_ITEMS } = options;
+  const count = itemsToCalibrate(options);
   if (!Number.isSafeInteger(count) || count < 1) {
     throw badRequest(
       `The number of calibration items must be a whole number from 1, not ${count}.`,
@@ -133,14 +136,15 @@ async function resources(
   work: string | undefined,
 ): Promise<RunOptions> {
   const { recipe } = plan;
-  const { data = [], calibrationItems: count = CALIBRATION_ITEMS, seed = 0 } = options;
+  const { data = [], seed = 0 } = options;
+  const count = itemsToCalibrate(options);
   const { signal, maxBadShare, onLeftOut, onProgress } = options;
   const { assets } = open;
   const calibration = openCalibration(recipe, options, assets, vlm, {
     ...{ count, seed, maxBadShare, onLeftOut, signal },
   });
   const examples = recipe.stages.some(({ method }) => method === "train")
-    ? await openExamples(data, assets, vlm.input, { maxBadShare, signal })
+    ? await openExamples(everSeen(recipe, data, seed), assets, vlm.input, { maxBadShare, signal })
     : undefined;
   if (examples && examples.bad.length > 0) {
     onLeftOut?.("conversations to train on", examples.bad, data.length);
@@ -171,6 +175,17 @@ async function resources(
       ),
     }),
   };
+}
+
+function itemsToCalibrate({ calibrationItems, quick }: QuantizeOptions): number {
+  return calibrationItems ?? (quick ? QUICK_CALIBRATION_ITEMS : CALIBRATION_ITEMS);
+}
+
+/** No more conversations than the longest training reads: the others need not be prepared. */
+function everSeen(recipe: Recipe, data: readonly ChatItem[], seed: number): readonly ChatItem[] {
+  const read = recipe.stages.map(({ training }) => training ? training.steps * training.batch : 0);
+  const count = Math.max(1, ...read);
+  return count < data.length ? sampleItems(data, { seed, count }) : data;
 }
 
 /** What decides the outcome of each stage but the last, besides model and data: the stages up to it and their formats. */
