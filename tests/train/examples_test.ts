@@ -51,6 +51,15 @@ Deno.test("the fingerprint changes with order, pictures and number of the exampl
   assertEquals(new Set([fingerprint, ...prints]).size, 4);
 });
 
+Deno.test("pictures beyond the limit are decoded again to the same pixels", async () => {
+  const [kept, again] = [await read(items), await read(items, { keptBytes: 60_000 })];
+  assertEquals(again.fingerprint, kept.fingerprint);
+  items.forEach((_, i) => assertEquals(again.images(i), kept.images(i)));
+  assert(kept.images(0) === kept.images(0), "the first examples' pixels fit");
+  const last = items.length - 1;
+  assert(again.images(last) !== again.images(last), "the last ones' do not");
+});
+
 Deno.test("a batch predicts every token after the first that is learnt, and no other", async () => {
   const examples = await read(items);
   const prompts = items.map((_, i) => examples.prompt(i));

@@ -1,5 +1,6 @@
-// Chat data as examples to train on. Every picture is decoded once to learn how many tiles it has, and again when its
-// pixels are needed, so that a large data set never lies in memory as pixels.
+// Chat data as examples to train on. Every picture is decoded once at the start, which finds the bad ones and how many tiles
+// the others have. Pixels are kept up to a limit; beyond it they are decoded again when they are needed, so that a large
+// data set never lies in memory as pixels.
 import { LobitError, throwIfAborted } from "../../base/errors.ts";
 import { readImage } from "../../data/files.ts";
 import { makeDataSet } from "../../data/bad_share.ts";
@@ -21,9 +22,13 @@ export interface ExampleOptions {
   readonly maxTokens?: number | undefined;
   /** Largest share of bad records that is not fatal. */
   readonly maxBadShare?: number | undefined;
+  /** Most bytes of pixels that are kept; 256 MiB by default. */
+  readonly keptBytes?: number | undefined;
   /** Stops the work. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const KEPT_BYTES = 2 ** 28;
 
 /** Examples and the records that could not become one. */
 export interface Examples extends ExampleSource {
@@ -38,17 +43,18 @@ export async function openExamples(
   input: VisionInput,
   options: ExampleOptions = {},
 ): Promise<Examples> {
-  const cut = (item: ChatItem): Tiles[] =>
-    item.images.map((image) => {
-      const { bytes, name } = readImage(image);
-      return tileImage(decodeImage(bytes, name), tileOptions(input, options.maxTiles));
-    });
-  const good: { item: ChatItem; prompt: TrainingPrompt }[] = [];
+  const cut = (files: readonly ReturnType<typeof readImage>[]): Tiles[] =>
+    files.map(({ bytes, name }) =>
+      tileImage(decodeImage(bytes, name), tileOptions(input, options.maxTiles))
+    );
+  const good: { item: ChatItem; prompt: TrainingPrompt; tiles?: Tiles[] }[] = [];
+  let room = options.keptBytes ?? KEPT_BYTES;
   const bad: BadRecord[] = [];
   const fingerprint = new Fingerprint();
   for (const [i, item] of items.entries()) {
     try {
-      const tiles = cut(item);
+      const files = item.images.map(readImage);
+      const tiles = cut(files);
       const prompt = buildTrainingPrompt(item.messages, assets.tokenizer, assets.template, {
         tokensPerTile: input.tokensPerTile,
         tiles: tiles.map(({ count }) => count),
@@ -59,8 +65,11 @@ export async function openExamples(
         continue;
       }
       fingerprint.add(prompt.ids).add(prompt.labels);
-      for (const { data } of tiles) fingerprint.add(data);
-      good.push({ item, prompt });
+      for (const { bytes } of files) fingerprint.add(bytes);
+      const size = tiles.reduce((sum, { data }) => sum + data.length, 0);
+      const keep = size <= room;
+      if (keep) room -= size;
+      good.push({ item, prompt, ...(keep && { tiles }) });
     } catch (error) {
       if (!(error instanceof LobitError)) throw error;
       bad.push({ line: i + 1, problem: error.message });
@@ -77,7 +86,10 @@ export async function openExamples(
     fingerprint: fingerprint.text,
     bad,
     prompt: (index) => good[index]!.prompt,
-    images: (index) => cut(good[index]!.item),
+    images: (index) => {
+      const { item, tiles } = good[index]!;
+      return tiles ?? cut(item.images.map(readImage));
+    },
   };
 }
 
