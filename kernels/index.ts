@@ -25,7 +25,8 @@ import {
 import { dot_peak, multiply_peak, read_through } from "./ceilings";
 import { checksum } from "./checksum";
 import { attend_backward_keys, attend_backward_queries } from "./attention/backward";
-import { attend } from "./attention/forward";
+import { append_keys_values } from "./attention/append";
+import { attend, attend_join } from "./attention/forward";
 import { copy_rows } from "./copy";
 import { rms_norm } from "./norm";
 import { quantize_activations } from "./packed_activations";
@@ -72,6 +73,12 @@ function run(op: i32, scratch: usize, begin: i32, end: i32): void {
       break;
     case Op.Attend:
       attend(scratch, begin, end);
+      break;
+    case Op.AttendJoin:
+      attend_join(scratch, begin, end);
+      break;
+    case Op.AppendKeysValues:
+      append_keys_values(begin, end);
       break;
     case Op.AttendBackwardQueries:
       attend_backward_queries(scratch, begin, end);

@@ -42,10 +42,19 @@ export const TICKET_BIAS = 1048576;
 export const FINISHED = 1;
 export const PENDING = 0;
 
+/** How attention finds keys and values: rows as they were computed, or a cache's packed blocks of 64 tokens. */
+export enum KeysAs {
+  Rows,
+  Blocks,
+  Int8Blocks,
+}
+
 /** One number per kernel that `dispatch` can run. */
 export enum Op {
   RmsNorm,
   Attend,
+  AttendJoin,
+  AppendKeysValues,
   AttendBackwardQueries,
   AttendBackwardKeys,
   CopyRows,

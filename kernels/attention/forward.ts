@@ -1,130 +1,126 @@
 // softmax(q k^T * scale) v over a ragged batch, never holding more than 4 rows x 64 keys of scores. Plain IEEE
 // operations in a fixed order: a row's bits depend on its query and keys alone, not on build, threads, batch, or
-// whether it came by prefill or decode (blocks of keys start at key 0 for everybody).
+// whether it came by prefill or decode. Spans of 256 keys, counted from key 0, are summed each by itself and then joined
+// in ascending order, by one thread or, where queries are few (decode), by several: the same sums either way.
+import { KeysAs } from "../../wasm/abi";
 import { float, int, ptr } from "../args";
-import {
-  BLOCK,
-  COLUMN_TILE,
-  packColumns,
-  packEights,
-  packFour,
-  packPlain,
-  rowBytes,
-  SCORE_ROW,
-  tileRowBytes,
-  transposeScores,
-} from "./pack";
-import { headIndex, partRows, seenBy, Sequence, sequenceAt } from "./rows";
-import { LOWEST, softmaxFour, softmaxRow } from "./softmax";
-import { mix1, mix4, scores1, scores4 } from "./tiles";
+import { packQueries, packQuery } from "./int8";
+import { keyBlock } from "./layout";
+import { packFour, packPlain, rowBytes, SCORE_ROW } from "./pack";
+import { headIndex, partRows, seenBy, sequenceAt } from "./rows";
+import { addSpan } from "./span";
+import { beginState, joinState, maximumOf, Part, SPAN, stateBytes, sumOf, totalOf } from "./state";
 
-// ints: out, q, sequences, heads, kvHeads, headDim, causal, lse, most rows per part, parts per head; floats: scale.
-// Items: (sequence, kv head, part of its rows); parts beyond a sequence's rows are empty.
+// ints: out, q, sequences, heads, kvHeads, headDim, causal, lse, most rows per part, parts per head, kind of K and V,
+// spans per part that are items of their own (0: none), their states; floats: scale.
+// Items: (sequence, kv head, part of its rows, span if separate); parts beyond a sequence's rows are empty.
 export function attend(scratch: usize, begin: i32, end: i32): void {
-  const kvHeads = int(4), parts = int(9);
+  const parts = int(9), spans = int(11), most = max(1, spans);
   for (let item = begin; item < end; item++) {
-    const head = item / parts;
-    const sequence = sequenceAt(ptr(2), head / kvHeads);
+    const piece = item / most, head = piece / parts;
     // Later parts of a causal sequence see more keys: they go first, so that threads finish together.
-    attendPart(scratch, sequence, head % kvHeads, parts - 1 - (item - head * parts));
+    const part = beginPart(scratch, head, parts - 1 - (piece - head * parts));
+    if (part === null) continue;
+    packRows(part);
+    if (spans == 0) {
+      writeRows(part, allSpans(part));
+    } else {
+      const span = item - piece * most;
+      if (span * SPAN >= part.stop) continue;
+      const state = ptr(12) + <usize> item * stateBytes(int(8), int(5));
+      beginState(part, state);
+      addSpan(part, state, span * SPAN);
+    }
   }
 }
 
-function attendPart(scratch: usize, sequence: Sequence, kvHead: i32, part: i32): void {
-  const heads = int(3), kvHeads = int(4), dim = int(5), causal = int(6) != 0;
-  const group = heads / kvHeads, all = sequence.queries * group;
-  if (all <= 0) return;
-  const most = partRows(all, int(8)), base = part * most;
-  const rows = min(all - base, most);
-  if (rows <= 0) return;
-  const quads = (rows + 2) >> 2, single = (rows & 3) == 1;
-  const padded = (quads << 2) + i32(single);
-  const bytes = rowBytes(dim), tileBytes = tileRowBytes(dim), headBytes = <usize> dim << 2;
-  const tiles = (dim + 7) >> 3;
-
-  const keys = scratch, values = keys + <usize> BLOCK * bytes;
-  const s = values + <usize> BLOCK * tileBytes, weights = s + 4 * SCORE_ROW;
-  const factors = weights + 4 * SCORE_ROW;
-  const queries = factors + 64, sums = queries + <usize> padded * bytes;
-  const maxima = sums + <usize> padded * tileBytes, totals = maxima + (<usize> padded << 2);
-
-  const q = ptr(1), scale = float(0), first = sequence.first;
-  for (let i = 0; i < quads; i++) {
-    const r = base + (i << 2), last = base + rows - 1;
-    packFour(
-      queries + 4 * bytes * <usize> i,
-      16,
-      q + headBytes * headIndex(first, heads, kvHead, group, r),
-      q + headBytes * headIndex(first, heads, kvHead, group, min(r + 1, last)),
-      q + headBytes * headIndex(first, heads, kvHead, group, min(r + 2, last)),
-      q + headBytes * headIndex(first, heads, kvHead, group, min(r + 3, last)),
-      dim,
-      scale,
-    );
+// Joins the states of the spans that were items of their own. Arguments as attend's. Items: (sequence, kv head, part).
+export function attend_join(scratch: usize, begin: i32, end: i32): void {
+  const parts = int(9), spans = int(11);
+  for (let item = begin; item < end; item++) {
+    const head = item / parts;
+    const part = beginPart(scratch, head, parts - 1 - (item - head * parts));
+    if (part === null) continue;
+    const bytes = stateBytes(int(8), int(5)), state = ptr(12) + <usize> (item * spans) * bytes;
+    if (part.stop <= 0) beginState(part, state);
+    for (let span = 1; span * SPAN < part.stop; span++) joinState(part, state, state + <usize> span * bytes);
+    writeRows(part, state);
   }
-  if (single) {
-    const row = headIndex(first, heads, kvHead, group, base + rows - 1);
-    packPlain(queries + 4 * bytes * <usize> quads, q + headBytes * row, dim, scale);
-  }
-  memory.fill(sums, 0, <usize> padded * tileBytes);
-  for (let i = 0; i < padded; i++) {
-    store<f32>(maxima + (<usize> i << 2), LOWEST);
-    store<f32>(totals + (<usize> i << 2), 0);
-  }
+}
 
-  const stride = <usize> kvHeads * headBytes;
-  const k = sequence.k + <usize> kvHead * headBytes, v = sequence.v + <usize> kvHead * headBytes;
-  // Few rows do not earn back a copy of V.
-  const direct = rows <= 4 && (dim & 7) == 0;
-  const rowStep = direct ? stride : 32, tileStep = direct ? 32 : COLUMN_TILE;
-  const stop = seenBy(sequence, causal, group, base + rows - 1);
-  for (let start = 0; start < stop; start += BLOCK) {
-    const here = min(BLOCK, stop - start), at = <usize> start * stride;
-    packEights(keys, k + at, here, stride, dim);
-    let from = v + at;
-    if (!direct) {
-      for (let i = 0; i < here; i++) packColumns(values + (<usize> i << 5), from + <usize> i * stride, dim);
-      from = values;
-    }
-    for (let i = 0; i < quads; i++) {
-      const row = i << 2, last = min(base + row + 3, base + rows - 1);
-      const count = min(here, seenBy(sequence, causal, group, last) - start);
-      if (count <= 0) continue;
-      scores4(s, queries + <usize> row * bytes, keys, bytes, (count + 7) >> 3);
-      softmaxFour(
-        s,
-        seenBy(sequence, causal, group, base + row) - start,
-        seenBy(sequence, causal, group, min(base + row + 1, last)) - start,
-        seenBy(sequence, causal, group, min(base + row + 2, last)) - start,
-        seenBy(sequence, causal, group, last) - start,
-        count,
-        maxima + (<usize> row << 2),
-        totals + (<usize> row << 2),
-        factors,
-      );
-      transposeScores(weights, s, count);
-      mix4(sums + <usize> row * tileBytes, weights, from, rowStep, tileStep, factors, count, tiles);
-    }
-    if (single) {
-      const row = quads << 2, state = <usize> row << 2;
-      scores1(s, queries + <usize> row * bytes, keys, bytes, (here + 7) >> 3);
-      const f = softmaxRow(s, here, maxima + state, totals + state);
-      mix1(sums + <usize> row * tileBytes, s, from, rowStep, tileStep, f, here, tiles);
-    }
-  }
+/** What is to be done for a part of one kv head's rows, and where; null if it has none. */
+function beginPart(scratch: usize, item: i32, index: i32): Part | null {
+  const kvHeads = int(4), dim = int(5), group = int(3) / kvHeads;
+  const sequence = sequenceAt(ptr(2), item / kvHeads), all = sequence.queries * group;
+  if (all <= 0) return null;
+  const most = partRows(all, int(8)), base = index * most, rows = min(all - base, most);
+  if (rows <= 0) return null;
+  const part = changetype<Part>(scratch), causal = int(6) != 0;
+  part.sequence = sequence;
+  part.kvHead = item % kvHeads;
+  part.group = group;
+  part.causal = causal;
+  part.base = base;
+  part.rows = rows;
+  part.quads = (rows + 2) >> 2;
+  part.single = (rows & 3) == 1;
+  part.padded = (part.quads << 2) + i32(part.single);
+  part.dim = dim;
+  part.stop = seenBy(sequence, causal, group, base + rows - 1);
+  part.s = scratch + 256;
+  part.weights = part.s + 4 * SCORE_ROW;
+  part.factors = part.weights + 4 * SCORE_ROW;
+  part.rowScales = part.factors + 64;
+  part.queries = part.rowScales + (<usize> (int(8) + 4) << 2);
+  part.state = part.queries + <usize> part.padded * rowBytes(dim);
+  part.spare = part.state + stateBytes(int(8), dim);
+  part.keys = part.spare + stateBytes(int(8), dim);
+  part.values = part.keys + keyBlock(KeysAs.Blocks, dim);
+  return part;
+}
 
-  const out = ptr(0), lse = ptr(7);
-  for (let i = 0; i < rows; i++) {
-    const index = headIndex(first, heads, kvHead, group, base + i);
-    const total = load<f32>(totals + (<usize> i << 2));
-    const alone = single && i == rows - 1;
-    const sum = alone
-      ? sums + <usize> i * tileBytes
-      : sums + <usize> (i & ~3) * tileBytes + (<usize> (i & 3) << 5);
-    writeRow(out + index * headBytes, sum, alone ? 32 : 128, dim, total > 0 ? 1 / total : 0);
-    if (lse != 0) {
-      store<f32>(lse + (index << 2), load<f32>(maxima + (<usize> i << 2)) + NativeMathf.log(total));
-    }
+function rowAt(part: Part, row: i32): usize {
+  return ptr(1) + (<usize> part.dim << 2) * headIndex(part.sequence.first, int(3), part.kvHead, part.group, row);
+}
+
+/** The part's query rows as the tiles take them: quads, and a lone last row as it is. */
+function packRows(part: Part): void {
+  const dim = part.dim, scale = float(0), bytes = rowBytes(dim), int8 = int(10) == KeysAs.Int8Blocks;
+  const last = part.base + part.rows - 1;
+  for (let i = 0; i < part.quads; i++) {
+    const r = part.base + (i << 2), to = part.queries + 4 * bytes * <usize> i;
+    const r0 = rowAt(part, r), r1 = rowAt(part, min(r + 1, last));
+    const r2 = rowAt(part, min(r + 2, last)), r3 = rowAt(part, min(r + 3, last));
+    if (int8) packQueries(to, part.rowScales + (<usize> i << 4), r0, r1, r2, r3, dim, scale);
+    else packFour(to, 16, r0, r1, r2, r3, dim, scale);
+  }
+  if (part.single) {
+    const to = part.queries + 4 * bytes * <usize> part.quads, row = rowAt(part, last);
+    if (int8) packQuery(to, part.rowScales + (<usize> part.quads << 4), row, dim, scale);
+    else packPlain(to, row, dim, scale);
+  }
+}
+
+/** All spans, one after the other; answers the state of their sum. */
+function allSpans(part: Part): usize {
+  beginState(part, part.state);
+  if (part.stop > 0) addSpan(part, part.state, 0);
+  for (let start = SPAN; start < part.stop; start += SPAN) {
+    beginState(part, part.spare);
+    addSpan(part, part.spare, start);
+    joinState(part, part.state, part.spare);
+  }
+  return part.state;
+}
+
+function writeRows(part: Part, state: usize): void {
+  const out = ptr(0), lse = ptr(7), headBytes = <usize> part.dim << 2;
+  for (let i = 0; i < part.rows; i++) {
+    const index = headIndex(part.sequence.first, int(3), part.kvHead, part.group, part.base + i);
+    const total = load<f32>(totalOf(part, state, i));
+    const step: usize = part.single && i == part.rows - 1 ? 32 : 128;
+    writeRow(out + index * headBytes, sumOf(part, state, i), step, part.dim, total > 0 ? 1 / total : 0);
+    if (lse != 0) store<f32>(lse + (index << 2), load<f32>(maximumOf(part, state, i)) + NativeMathf.log(total));
   }
 }
 

@@ -11,27 +11,31 @@ function step(sum: v128, a: v128, b: v128, fused: bool): v128 {
   return fused ? madd(a, b, sum) : f32x4.add(sum, f32x4.mul(a, b));
 }
 
+/** Lane 0 in all lanes. */
 // @ts-ignore: decorator
 @inline
-function lane0(v: v128): v128 {
+export function lane0(v: v128): v128 {
   return i8x16.shuffle(v, v, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
 }
 
+/** Lane 1 in all lanes. */
 // @ts-ignore: decorator
 @inline
-function lane1(v: v128): v128 {
+export function lane1(v: v128): v128 {
   return i8x16.shuffle(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
 }
 
+/** Lane 2 in all lanes. */
 // @ts-ignore: decorator
 @inline
-function lane2(v: v128): v128 {
+export function lane2(v: v128): v128 {
   return i8x16.shuffle(v, v, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
 }
 
+/** Lane 3 in all lanes. */
 // @ts-ignore: decorator
 @inline
-function lane3(v: v128): v128 {
+export function lane3(v: v128): v128 {
   return i8x16.shuffle(v, v, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15);
 }
 
@@ -68,8 +72,6 @@ function mix(
   sums: usize,
   weights: usize,
   rows: usize,
-  rowStep: usize,
-  tileStep: usize,
   factors: usize,
   count: i32,
   tiles: i32,
@@ -96,14 +98,14 @@ function mix(
       s20 = step(s20, x, v0, fused), s21 = step(s21, x, v1, fused);
       x = lane3(p);
       s30 = step(s30, x, v0, fused), s31 = step(s31, x, v1, fused);
-      r += rowStep;
+      r += 32;
     }
     v128.store(sums, s00), v128.store(sums, s01, 16);
     v128.store(sums, s10, 32), v128.store(sums, s11, 48);
     v128.store(sums, s20, 64), v128.store(sums, s21, 80);
     v128.store(sums, s30, 96), v128.store(sums, s31, 112);
     sums += 128;
-    rows += tileStep;
+    rows += COLUMN_TILE;
   }
 }
 
@@ -117,24 +119,19 @@ export function scores4Fused(s: usize, a: usize, b: usize, bytes: usize, tiles: 
   dots(s, a, b, bytes, tiles, true);
 }
 
-/**
- * sums[tile][4][8] = sums * factors[row] + weights[i][row] * rows[i][tile], i < count. Rows lie `rowStep` bytes apart,
- * their column tiles `tileStep`.
- */
+/** sums[tile][4][8] = sums * factors[row] + weights[i][row] * rows[tile][i], i < count; rows in column tiles. */
 export function mix4(
   sums: usize,
   weights: usize,
   rows: usize,
-  rowStep: usize,
-  tileStep: usize,
   factors: usize,
   count: i32,
   tiles: i32,
 ): void {
-  mix(sums, weights, rows, rowStep, tileStep, factors, count, tiles, false);
+  mix(sums, weights, rows, factors, count, tiles, false);
 }
 
-/** As mix4 on column tiles with every factor 1, fused where the build can: training. */
+/** As mix4 with every factor 1, fused where the build can: training. */
 export function mix4Fused(
   sums: usize,
   weights: usize,
@@ -143,7 +140,7 @@ export function mix4Fused(
   count: i32,
   tiles: i32,
 ): void {
-  mix(sums, weights, rows, 32, COLUMN_TILE, ones, count, tiles, true);
+  mix(sums, weights, rows, ones, count, tiles, true);
 }
 
 /** Scores of one row (plain) with `tiles` x 8 keys; computes up to the next 32 keys, the caller drops what is beyond. */
@@ -173,8 +170,6 @@ export function mix1(
   sums: usize,
   weights: usize,
   rows: usize,
-  rowStep: usize,
-  tileStep: usize,
   factor: f32,
   count: i32,
   tiles: i32,
@@ -185,19 +180,19 @@ export function mix1(
     let s2 = f32x4.mul(v128.load(sums, 32), f), s3 = f32x4.mul(v128.load(sums, 48), f);
     let s4 = f32x4.mul(v128.load(sums, 64), f), s5 = f32x4.mul(v128.load(sums, 80), f);
     let s6 = f32x4.mul(v128.load(sums, 96), f), s7 = f32x4.mul(v128.load(sums, 112), f);
-    let r0 = rows, r1 = rows + tileStep, r2 = r1 + tileStep, r3 = r2 + tileStep;
+    let r0 = rows, r1 = rows + COLUMN_TILE, r2 = r1 + COLUMN_TILE, r3 = r2 + COLUMN_TILE;
     for (let w = weights; w < stop; w += 4) {
       const p = v128.load32_splat(w);
       s0 = step(s0, p, v128.load(r0), false), s1 = step(s1, p, v128.load(r0, 16), false);
       s2 = step(s2, p, v128.load(r1), false), s3 = step(s3, p, v128.load(r1, 16), false);
       s4 = step(s4, p, v128.load(r2), false), s5 = step(s5, p, v128.load(r2, 16), false);
       s6 = step(s6, p, v128.load(r3), false), s7 = step(s7, p, v128.load(r3, 16), false);
-      r0 += rowStep, r1 += rowStep, r2 += rowStep, r3 += rowStep;
+      r0 += 32, r1 += 32, r2 += 32, r3 += 32;
     }
     v128.store(sums, s0), v128.store(sums, s1, 16), v128.store(sums, s2, 32), v128.store(sums, s3, 48);
     v128.store(sums, s4, 64), v128.store(sums, s5, 80), v128.store(sums, s6, 96), v128.store(sums, s7, 112);
     sums += 128;
-    rows += 4 * tileStep;
+    rows += 4 * COLUMN_TILE;
   }
   for (; tiles > 0; tiles--) {
     let s0 = f32x4.mul(v128.load(sums), f), s1 = f32x4.mul(v128.load(sums, 16), f);
@@ -205,10 +200,10 @@ export function mix1(
     for (let w = weights; w < stop; w += 4) {
       const p = v128.load32_splat(w);
       s0 = step(s0, p, v128.load(r), false), s1 = step(s1, p, v128.load(r, 16), false);
-      r += rowStep;
+      r += 32;
     }
     v128.store(sums, s0), v128.store(sums, s1, 16);
     sums += 32;
-    rows += tileStep;
+    rows += COLUMN_TILE;
   }
 }

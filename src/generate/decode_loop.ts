@@ -59,8 +59,7 @@ export async function runJobs(
   try {
     // Caches are reserved first: a job that does not fit fails before any work.
     for (const capacity of capacities) {
-      const { blocks, width } = language.cacheShape;
-      caches.push(new KvCache(engine.memory, blocks, width, capacity));
+      caches.push(new KvCache(engine.memory, language.cacheShape, capacity, model.kvCache));
     }
     let live = jobs.map((_, i) => i).filter((i) => jobs[i]!.maxTokens > 0);
     let next = ops.pass(() =>

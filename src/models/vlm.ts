@@ -1,7 +1,7 @@
 // What a vision-language model declares. Quantizers, trainers, the generator and the packed file work on these types and
 // know no model by name; a family only has to fill them in.
 import type { Linear } from "../formats/weight.ts";
-import type { KvCache } from "../ops/kv_cache.ts";
+import type { CacheShape, KvCache } from "../ops/kv_cache.ts";
 import type { Ops } from "../ops/ops.ts";
 import type { Sequences } from "../tensor/sequences.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -87,8 +87,8 @@ export interface LanguagePart extends Part {
   readonly table: Linear;
   /** Output head [vocabulary, dim]; the table itself when tied. */
   readonly head: Linear;
-  /** Sizes a cache needs: blocks, and numbers per token and block. */
-  readonly cacheShape: { readonly blocks: number; readonly width: number };
+  /** What a cache of its keys and values needs to know. */
+  readonly cacheShape: CacheShape;
   /** Longest context the model was made for. */
   readonly maxPositions: number;
   /** Token ids i32 -> embeddings. */

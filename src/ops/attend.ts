@@ -1,8 +1,9 @@
 // Describes a ragged batch to the attention kernels: one row of six integers per sequence.
 import { badRequest } from "../base/errors.ts";
 import type { Arena } from "../tensor/arena.ts";
-import { integers, sliceRows, type Tensor, width } from "../tensor/tensor.ts";
+import { integers, sliceRows, type Tensor } from "../tensor/tensor.ts";
 import { type Engine, kernels } from "../../wasm/mod.ts";
+import type { KvKind } from "./kv_cache.ts";
 import type { AttentionShape } from "./ops.ts";
 
 /** Fills `out` [tokens, heads * headDim]; with caches, k and v are appended behind what those hold. */
@@ -16,13 +17,26 @@ export function attend(
   shape: AttentionShape,
   lse?: Tensor,
 ): void {
-  const table = sequenceTable(engine, arena, k, v, shape);
+  const operands = kernelShape(sequenceTable(engine, arena, k, v, shape), shape);
+  const cached = kindOf(shape);
+  const room = kernels.attendRoom(engine, operands, cached);
   kernels.attend(engine, {
     out: out.ptr,
     q: q.ptr,
-    ...kernelShape(table, shape),
+    ...operands,
+    cached,
+    ...(room > 0 && { room: arena.tensor([room], "u8").ptr }),
     ...(lse && { lse: lse.ptr }),
   });
+}
+
+/** How the caches of a call keep their keys and values; undefined without caches. */
+function kindOf({ cache }: AttentionShape): KvKind | undefined {
+  const kind = cache?.of[0]?.kind;
+  if (cache?.of.some((one) => one.kind !== kind)) {
+    throw badRequest("Sequences that go through the model together need caches of one kind.");
+  }
+  return kind;
 }
 
 /** What forward and backward kernels both need to know. */
@@ -46,7 +60,7 @@ export function sequenceTable(
   arena: Arena,
   k: Tensor,
   v: Tensor,
-  { sequences, cache }: AttentionShape,
+  { sequences, cache, kvHeads, headDim }: AttentionShape,
 ): Tensor {
   const table = arena.tensor([sequences.lengths.length, 6], "i32");
   const words = integers(engine.memory, table);
@@ -58,29 +72,19 @@ export function sequenceTable(
     const past = held?.length ?? 0;
     let [keys, values] = [rowsK, rowsV];
     if (held) {
-      if (past + length > held.capacity) {
+      const { capacity, kind } = held;
+      if (past + length > capacity) {
         throw badRequest(
-          `The context holds ${held.capacity} tokens and would need ${
+          `The context holds ${capacity} tokens and would need ${
             past + length
           }: ask for a larger context.`,
         );
       }
       [keys, values] = [held.keys(cache!.block), held.values(cache!.block)];
-      const bytes = 4 * width(k);
-      kernels.appendRows(
-        engine,
-        sliceRows(keys, past, past + length).ptr,
-        rowsK.ptr,
-        length,
-        bytes,
-      );
-      kernels.appendRows(
-        engine,
-        sliceRows(values, past, past + length).ptr,
-        rowsV.ptr,
-        length,
-        bytes,
-      );
+      kernels.appendKeysValues(engine, {
+        ...{ keys: keys.ptr, values: values.ptr, capacity, kind, position: past },
+        ...{ k: rowsK.ptr, v: rowsV.ptr, rows: length, kvHeads, headDim },
+      });
     }
     kernels.writeSequence(words, i, {
       firstQuery: start,

@@ -37,7 +37,7 @@ Deno.test("Prompts longer than a piece give the logits of one pass, bit for bit"
       );
       const sequences = sequencesOf(lengths);
       const wanted = ops.pass(() => {
-        const caches = lengths.map((length) => new KvCache(engine.memory, 2, 32, length));
+        const caches = lengths.map((length) => new KvCache(engine.memory, vlm.language.cacheShape, length));
         const ids = ops.integers(prompts.flatMap((ids) => [...ids]));
         const hidden = decode(ops, vlm, vlm.language.embed(ops, ids), sequences, caches);
         const last = sequences.starts.map((start, i) => start + lengths[i]! - 1);

@@ -4,6 +4,7 @@ import { badRequest } from "../../src/base/errors.ts";
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import { address, NULL, type Ptr } from "../memory.ts";
+import { keysAs, kvCacheBytes, type KvKind } from "./kv_cache.ts";
 
 /** 32-bit words per entry of the table of sequences. */
 export const SEQUENCE_WORDS = 6;
@@ -13,6 +14,10 @@ export const MAX_HEAD_DIM = 256;
 const PART_ROWS = 128;
 /** The same for the backward, whose parts hold twice as many operands. */
 const BACKWARD_ROWS = 64;
+/** Keys that are summed by themselves before they join the others: kernels/attention/state.ts. */
+const SPAN = 256;
+/** Most bytes for the sums of spans that are items of their own. */
+const MOST_ROOM = 1 << 22;
 
 /** What forward and backward share. Rows of q, k and v hold their heads one after the other. */
 export interface AttentionShape {
@@ -45,6 +50,10 @@ export interface Attention extends AttentionShape {
   q: Ptr;
   /** f32 [queries, heads]: logarithm of the sum of exp(score), for the backward; -Infinity where no key is seen. */
   lse?: Ptr;
+  /** Set if K and V of the table are caches of this kind ({@linkcode kvCacheBytes}); rows otherwise. */
+  cached?: KvKind | undefined;
+  /** {@linkcode attendRoom} bytes; without it, threads share few queries less evenly. */
+  room?: Ptr;
 }
 
 interface Extent {
@@ -52,7 +61,7 @@ interface Extent {
   mostKeys: number;
 }
 
-function check(engine: Engine, shape: AttentionShape): Extent {
+function check(engine: Engine, shape: AttentionShape, cached?: KvKind): Extent {
   const { sequences, sequenceCount, queries, heads, kvHeads, headDim } = shape;
   if (!(kvHeads >= 1) || heads % kvHeads !== 0) {
     throw badRequest(`Attention needs kv heads that divide the heads, not ${kvHeads} of ${heads}.`);
@@ -61,8 +70,11 @@ function check(engine: Engine, shape: AttentionShape): Extent {
     throw badRequest(`Attention takes head dimensions from 1 to ${MAX_HEAD_DIM}, not ${headDim}.`);
   }
   const table = engine.memory.i32(sequences, sequenceCount * SEQUENCE_WORDS);
-  const rowBytes = kvHeads * headDim * 4;
   const memory = engine.memory.wasm.buffer.byteLength;
+  const bytesOf = (keys: number) => {
+    const bytes = keys * kvHeads * headDim * 4;
+    return cached ? kvCacheBytes(cached, kvHeads, headDim, keys) : { keys: bytes, values: bytes };
+  };
   let most = 0;
   let mostKeys = 0;
   for (let i = 0; i < table.length; i += SEQUENCE_WORDS) {
@@ -75,12 +87,13 @@ function check(engine: Engine, shape: AttentionShape): Extent {
           `${keys} keys and first position ${position}.`,
       );
     }
-    for (const place of [table[i + 2]! >>> 0, table[i + 3]! >>> 0]) {
-      if (place + keys * rowBytes > memory) {
-        throw badRequest(
-          `The ${keys} keys of sequence ${i / SEQUENCE_WORDS} reach beyond the memory.`,
-        );
-      }
+    const bytes = bytesOf(keys);
+    if (
+      (table[i + 2]! >>> 0) + bytes.keys > memory || (table[i + 3]! >>> 0) + bytes.values > memory
+    ) {
+      throw badRequest(
+        `The ${keys} keys of sequence ${i / SEQUENCE_WORDS} reach beyond the memory.`,
+      );
     }
     most = Math.max(most, count);
     mostKeys = Math.max(mostKeys, keys);
@@ -93,19 +106,60 @@ function grainOf(engine: Engine, items: number): number {
   return Math.ceil(items / (engine.threads * 32));
 }
 
+/** How a call is cut into items. */
+interface Plan {
+  /** Most rows of a part. */
+  part: number;
+  /** Parts per head. */
+  parts: number;
+  /** Spans of keys that are items of their own; 0: each part takes all keys. */
+  spans: number;
+  /** Items, spans included. */
+  items: number;
+  /** Bytes that the spans' sums need. */
+  room: number;
+}
+
+/** Few queries are cut by keys, which each thread then reads once; the results are the same however it is cut. */
+function planOf(engine: Engine, shape: AttentionShape, { most, mostKeys }: Extent): Plan {
+  const { threads } = engine;
+  const rows = most * (shape.heads / shape.kvHeads);
+  const cut = (part: number, spans: number): Plan => {
+    const parts = Math.ceil(rows / part);
+    const items = shape.sequenceCount * shape.kvHeads * parts * Math.max(1, spans);
+    const state = part * (32 * Math.ceil(shape.headDim / 8) + 8);
+    return { part, parts, spans, items, room: spans > 0 ? items * state : 0 };
+  };
+  let part = PART_ROWS;
+  while (part > 4 && part / 2 >= rows) part /= 2;
+  const whole = cut(part, 0);
+  const spans = Math.ceil(mostKeys / SPAN);
+  if (threads > 1 && spans > 1 && whole.items < 4 * threads) {
+    const split = cut(part, spans);
+    if (split.room <= MOST_ROOM) return split;
+  }
+  // Smaller parts read K and V more often; they pay only while threads would be idle.
+  while (part > 4 && cut(part, 0).items < threads) part /= 2;
+  return cut(part, 0);
+}
+
+/** Bytes of memory with which {@linkcode attend} shares this call more evenly between threads; often 0. */
+export function attendRoom(engine: Engine, shape: AttentionShape, cached?: KvKind): number {
+  return planOf(engine, shape, check(engine, shape, cached)).room;
+}
+
 /**
  * out = softmax(q·kᵀ · scale)·v for every head of every sequence, in plain f32: the bits of a row depend on its query
  * and keys alone, so decode repeats prefill, alone or in a batch. Throws `bad-request` for a table that points outside.
  */
 export function attend(engine: Engine, attention: Attention): void {
-  const { sequenceCount, heads, kvHeads } = attention;
-  const rows = check(engine, attention).most * (heads / kvHeads);
-  if (rows === 0) return;
-  // Smaller parts read K and V more often; they pay only while threads would be idle.
-  let part = PART_ROWS;
-  const items = () => sequenceCount * kvHeads * Math.ceil(rows / part);
-  while (part > 4 && items() < engine.threads) part /= 2;
-  engine.call(Op.Attend, items(), grainOf(engine, items()), [
+  const { heads, kvHeads, room } = attention;
+  const extent = check(engine, attention, attention.cached);
+  if (extent.most === 0) return;
+  const wanted = planOf(engine, attention, extent);
+  const plan = wanted.spans > 0 && !room ? planOf(engine, attention, { ...extent, mostKeys: 1 }) : wanted;
+  const { part, parts, spans, items } = plan;
+  const ints = [
     attention.out,
     attention.q,
     attention.sequences,
@@ -115,8 +169,13 @@ export function attend(engine: Engine, attention: Attention): void {
     Number(attention.causal),
     attention.lse ?? NULL,
     part,
-    Math.ceil(rows / part),
-  ], [attention.scale]);
+    parts,
+    keysAs(attention.cached),
+    spans,
+    room ?? NULL,
+  ];
+  engine.call(Op.Attend, items, grainOf(engine, items), ints, [attention.scale]);
+  if (spans > 0) engine.call(Op.AttendJoin, items / spans, 1, ints, [attention.scale]);
 }
 
 /** Operands of {@linkcode attendBackward}. */

@@ -3,6 +3,7 @@ export * from "./ceilings.ts";
 export * from "./checksum.ts";
 export * from "./attention.ts";
 export * from "./copy.ts";
+export { appendKeysValues, kvCacheBytes, type KvKind, type NewKeysValues } from "./kv_cache.ts";
 export * from "./norm.ts";
 export * from "./pointwise.ts";
 export * from "./sequence.ts";

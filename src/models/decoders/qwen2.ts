@@ -64,7 +64,7 @@ export async function loadQwen2(store: WeightStore, config: Qwen2Config): Promis
     vectors: [finalNorm],
     table,
     head,
-    cacheShape: { blocks: config.blocks, width: kvHeads * headDim },
+    cacheShape: { blocks: config.blocks, kvHeads, headDim },
     maxPositions: config.maxPositions,
     embed: (ops, ids) => ops.embed(ids, table),
     context(ops, sequences, caches) {
