@@ -126,7 +126,7 @@ export type { Arena, Mark } from "./src/tensor/arena.ts";
 export type { Sequences } from "./src/tensor/sequences.ts";
 export type { AttentionShape, Norm, Ops, PatchShape } from "./src/ops/ops.ts";
 export type { Infer, InferOptions } from "./src/ops/infer.ts";
-export type { KvCache } from "./src/ops/kv_cache.ts";
+export type { CacheShape, KvCache, KvKind } from "./src/ops/kv_cache.ts";
 export type { Architecture } from "./src/models/registry.ts";
 export type { WeightStore } from "./src/models/store.ts";
 export type { ResolvedTensor, TensorPlace } from "./src/models/internvl/layout.ts";

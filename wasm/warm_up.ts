@@ -13,6 +13,7 @@ import {
   quantizedBytes,
 } from "./kernels/packed.ts";
 import { chooseDot, dotsOf } from "./kernels/packed_dot.ts";
+import { appendKeysValues, kvCacheBytes, type KvKind } from "./kernels/kv_cache.ts";
 import { gelu, swiGlu } from "./kernels/pointwise.ts";
 import { writeSequence } from "./kernels/sequence.ts";
 import { NULL, type Ptr } from "./memory.ts";
@@ -34,8 +35,13 @@ const SURE = 4;
  * at most. Returns how many had not dropped by then: all of them where there is no baseline compiler.
  *
  * @param layouts one per kind of packed weight, with few rows and columns; none for a dense model.
+ * @param kvCache how keys and values are kept.
  */
-export function warmUp(engine: Engine, layouts: readonly PackedLayout[]): number {
+export function warmUp(
+  engine: Engine,
+  layouts: readonly PackedLayout[],
+  kvCache: KvKind = "f32",
+): number {
   const { memory } = engine;
   const places: Ptr[] = [];
   const room = (bytes: number): Ptr => {
@@ -47,6 +53,7 @@ export function warmUp(engine: Engine, layouts: readonly PackedLayout[]): number
   try {
     const steps = [
       ...commonSteps(engine, room),
+      ...cacheSteps(engine, room, kvCache),
       ...(layouts.length === 0 ? denseSteps(engine, room) : []),
       ...layouts.flatMap((layout) => packedSteps(engine, room, layout)),
     ];
@@ -89,6 +96,28 @@ function commonSteps(engine: Engine, room: (bytes: number) => Ptr): Step[] {
         ...{ out, q, sequences, sequenceCount: 1, queries: TOKENS, heads: HEADS, kvHeads: HEADS },
         ...{ headDim: HEAD_DIM, causal: true, scale: 1 },
       }),
+  ];
+}
+
+function cacheSteps(engine: Engine, room: (bytes: number) => Ptr, kind: KvKind): Step[] {
+  const size = kvCacheBytes(kind, HEADS, HEAD_DIM, TOKENS);
+  const [keys, values] = [room(size.keys), room(size.values)];
+  const [out, x] = [room(8 * TOKENS * WIDTH), room(8 * TOKENS * WIDTH)];
+  const rows = { k: x, v: x, rows: TOKENS, kvHeads: HEADS, headDim: HEAD_DIM };
+  const sequences = room(4 * SEQUENCE_WORDS);
+  writeSequence(engine.memory.i32(sequences, SEQUENCE_WORDS), 0, {
+    ...{ firstQuery: 0, queries: 1, keys, values, keyCount: TOKENS, firstPosition: TOKENS - 1 },
+  });
+  // A lone row and a quad have loops of their own.
+  const attendWith = (heads: number) =>
+    attend(engine, {
+      ...{ out, q: x, sequences, sequenceCount: 1, queries: 1, heads, kvHeads: HEADS },
+      ...{ headDim: HEAD_DIM, causal: true, scale: 1, cached: kind },
+    });
+  return [
+    () => appendKeysValues(engine, { keys, values, capacity: TOKENS, kind, position: 0, ...rows }),
+    () => attendWith(HEADS),
+    () => attendWith(4 * HEADS),
   ];
 }
 

@@ -7,7 +7,8 @@ import { badRequest } from "../base/errors.ts";
 import { openModel } from "../models/open.ts";
 import { chooseRecipe } from "../recipe/choose.ts";
 import { formatFor } from "../recipe/recipe.ts";
-import type { Arguments } from "./flags.ts";
+import type { KvKind } from "../ops/kv_cache.ts";
+import { type Arguments, KV_FLAG } from "./flags.ts";
 import { bytesText, table } from "./text.ts";
 import type { Verb } from "./verb.ts";
 
@@ -48,6 +49,7 @@ export const bench: Verb = {
     { name: "vision", kind: "number", value: "N", help: "tiles to encode at once (default 1)" },
     { name: "repeat", kind: "number", value: "N", help: "measurements of each (default 5)" },
     { name: "no-warm-up", kind: "switch", help: "measure the first run of each test, too" },
+    KV_FLAG,
     { name: "profile", kind: "switch", help: "show where the time of one run goes" },
     { name: "markdown", kind: "switch", help: "print a Markdown table" },
     { name: "max-memory", kind: "size", value: "SIZE", help: "most memory (default: 4G)" },
@@ -61,11 +63,16 @@ export const bench: Verb = {
   async run({ args, console, say }) {
     const options = speedOptions(args, console.interrupt());
     const maxMemory = args.bytes("max-memory");
+    const kvCache = args.text("kv") as KvKind | undefined;
     const subjectOf = await subjects(args);
     const results: BenchResult[] = [];
     for (const threads of threadCounts(args.text("threads"))) {
-      const engine = { ...(threads && { threads }), ...(maxMemory !== undefined && { maxMemory }) };
-      results.push(await benchmark(await subjectOf(), engine, options));
+      const load = {
+        ...(threads && { threads }),
+        ...(maxMemory !== undefined && { maxMemory }),
+        ...(kvCache && { kvCache }),
+      };
+      results.push(await benchmark(await subjectOf(), load, options));
     }
     const name = args.positional[0] ?? shapeName(args);
     say(args.has("markdown") ? markdown(name, results) : text(name, results));
@@ -168,7 +175,9 @@ function limits({ threads, build, ceilings, memory }: BenchResult): string {
     `reads ${giga(ceilings.read.median)} GB/s, ` +
     `${giga(ceilings.multiplyAdds.median)} G f32 multiply-adds/s, ` +
     `${giga(ceilings.dots.median)} G int8 products/s; weights ${bytesText(memory.weights)}, ` +
-    `cache ${bytesText(memory.cachePerToken)} a token, peak ${bytesText(memory.peak)}`;
+    `${memory.kvCache} cache ${bytesText(memory.cachePerToken)} a token, peak ${
+      bytesText(memory.peak)
+    }`;
 }
 
 function profileText({ test, profile }: Speed): string {

@@ -6,7 +6,7 @@ import { loadModel } from "../generate/model.ts";
 import { ENGINE_FLAGS, MODEL_FLAGS } from "./flags.ts";
 import { duration, startProgress } from "./progress.ts";
 import { table } from "./text.ts";
-import { engineOptions, type Verb } from "./verb.ts";
+import { loadOptions, type Verb } from "./verb.ts";
 
 /** The verb. */
 export const evaluateVerb: Verb = {
@@ -41,17 +41,13 @@ export const evaluateVerb: Verb = {
       maxTokens: args.integer("max-tokens", 1),
       maxTiles: args.integer("max-tiles", 1),
     };
-    const activations = args.text("activations") as "int8" | "f32" | undefined;
     const { items, bad } = await openEvalData(data);
     if (bad.length > 0) {
       const [{ line, problem }] = bad as [typeof bad[0]];
       console.err(`${data}: ${bad.length} bad rows left out, e.g. line ${line}: ${problem}\n`);
     }
     const chosen = spread(items, limit ?? items.length);
-    const model = await loadModel(from, {
-      ...engineOptions(args),
-      ...(activations && { activations }),
-    });
+    const model = await loadModel(from, loadOptions(args));
     try {
       const start = performance.now();
       const progress = startProgress(console, "evaluating");

@@ -25,6 +25,15 @@ export const COMMON_FLAGS: readonly Flag[] = [
   { name: "help", letter: "h", kind: "switch", help: "show this help" },
 ];
 
+/** How a model keeps what it has read. */
+export const KV_FLAG: Flag = {
+  name: "kv",
+  kind: "text",
+  value: "KIND",
+  choices: ["f32", "int8"],
+  help: "keys and values: f32, or int8 in 27 % of the memory (default f32)",
+};
+
 /** Flags of the verbs that ask a model. */
 export const MODEL_FLAGS: readonly Flag[] = [
   { name: "max-tiles", kind: "number", value: "N", help: "most tiles per picture" },
@@ -35,6 +44,7 @@ export const MODEL_FLAGS: readonly Flag[] = [
     choices: ["int8", "f32"],
     help: "what packed products read (default int8)",
   },
+  KV_FLAG,
 ];
 
 /** Flags of the verbs that compute. */

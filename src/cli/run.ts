@@ -6,7 +6,7 @@ import { chat } from "./chat.ts";
 import type { Console } from "./console.ts";
 import { type Arguments, ENGINE_FLAGS, MODEL_FLAGS } from "./flags.ts";
 import { openPicture, questionMessage, rateOf, speaker, timingText } from "./question.ts";
-import { engineOptions, type Verb } from "./verb.ts";
+import { loadOptions, type Verb } from "./verb.ts";
 
 /** The verb. */
 export const run: Verb = {
@@ -57,8 +57,6 @@ export const run: Verb = {
   async run({ args, console, say }) {
     const [from, typed] = args.positional as [string, string | undefined];
     const options = generateOptions(args);
-    const activations = args.text("activations") as "int8" | "f32" | undefined;
-    const engine = { ...engineOptions(args), ...(activations && { activations }) };
     const interactive = typed === undefined && console.inIsTerminal;
     if (interactive && args.has("json")) throw badRequest("--json needs a question.");
     const signal = console.interrupt();
@@ -70,7 +68,7 @@ export const run: Verb = {
     const pictures = images.map(openPicture);
     const messages = question === undefined ? [] : [questionMessage(question, pictures.length)];
     const start = performance.now();
-    const model = await loadModel(from, engine);
+    const model = await loadModel(from, loadOptions(args));
     const load = performance.now() - start;
     try {
       if (question === undefined) {

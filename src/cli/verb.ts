@@ -1,6 +1,7 @@
 // What a verb of the command line is, and what it is given to work with.
 import type { EngineOptions } from "../../wasm/mod.ts";
 import { badRequest } from "../base/errors.ts";
+import type { LoadOptions } from "../generate/model.ts";
 import type { Console } from "./console.ts";
 import type { Arguments, Flag } from "./flags.ts";
 
@@ -39,6 +40,17 @@ export function engineOptions(args: Arguments): EngineOptions {
   return {
     ...(threads !== undefined && { threads }),
     ...(maxMemory !== undefined && { maxMemory }),
+  };
+}
+
+/** How to load a model, from `--threads`, `--max-memory`, `--activations` and `--kv`. */
+export function loadOptions(args: Arguments): LoadOptions {
+  const activations = args.text("activations") as LoadOptions["activations"];
+  const kvCache = args.text("kv") as LoadOptions["kvCache"];
+  return {
+    ...engineOptions(args),
+    ...(activations && { activations }),
+    ...(kvCache && { kvCache }),
   };
 }
 

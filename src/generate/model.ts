@@ -51,7 +51,7 @@ export async function loadModel(
   try {
     engine = await Engine.create(options);
     const model = assemble(open, engine, await open.load(engine), options);
-    if (options.warmUp ?? true) warmUp(engine, smallLayouts(model.vlm));
+    if (options.warmUp ?? true) warmUp(engine, smallLayouts(model.vlm), model.kvCache);
     return model;
   } catch (error) {
     engine?.close();

@@ -31,13 +31,19 @@ Deno.test("Prompts longer than a piece give the logits of one pass, bit for bit"
     const vlm = await readArchitecture(CONFIG, "test").load(store);
     const ops = new Infer(engine, { exact: true });
     // Pieces of 512 rows end within a sequence, with one, and begin with a single last token.
-    for (const lengths of [[700], [512], [30, 1100, 7], [400, 112, 513, 1]]) {
+    const all = [[700], [512], [30, 1100, 7], [400, 112, 513, 1]];
+    const cases = all.flatMap((lengths) =>
+      (["f32", "int8"] as const).map((kvCache) => ({ lengths, kvCache }))
+    );
+    for (const { lengths, kvCache } of cases) {
       const prompts = lengths.map((length, i) =>
         Int32Array.from({ length }, (_, t) => (t * 7 + i * 31) % 300)
       );
       const sequences = sequencesOf(lengths);
       const wanted = ops.pass(() => {
-        const caches = lengths.map((length) => new KvCache(engine.memory, vlm.language.cacheShape, length));
+        const caches = lengths.map((length) =>
+          new KvCache(engine.memory, vlm.language.cacheShape, length, kvCache)
+        );
         const ids = ops.integers(prompts.flatMap((ids) => [...ids]));
         const hidden = decode(ops, vlm, vlm.language.embed(ops, ids), sequences, caches);
         const last = sequences.starts.map((start, i) => start + lengths[i]! - 1);
@@ -52,8 +58,8 @@ Deno.test("Prompts longer than a piece give the logits of one pass, bit for bit"
         choose: (logits: Float32Array) => (got.set(logits, i * 300), 0),
         accept: () => true,
       }));
-      await runJobs({ engine, ops, vlm }, jobs);
-      assertEquals(got, wanted, `lengths ${lengths}`);
+      await runJobs({ engine, ops, vlm, kvCache }, jobs);
+      assertEquals(got, wanted, `lengths ${lengths}, ${kvCache}`);
     }
   } finally {
     engine.close();

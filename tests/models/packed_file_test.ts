@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { LobitError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
+import { runJobs } from "../../src/generate/decode_loop.ts";
 import { assemble, type LoadedModel, loadModel } from "../../src/generate/model.ts";
 import { bufferSink, bufferSource } from "../../src/io/bytes.ts";
 import { openFolder, openPacked } from "../../src/models/open.ts";
@@ -93,6 +94,36 @@ Deno.test("int8 activations stay close to f32 activations over the same packed w
   }
   const relative = Math.sqrt(error / power);
   assert(relative > 0 && relative < 0.05, `relative difference ${relative}`);
+});
+
+Deno.test("a cache in int8 answers with nearly the logits of one in f32, and other kinds are refused", async () => {
+  const { file } = await packTiny(4);
+  const from = () => openPacked(bufferSource(file, "tiny.lobit"));
+  const logits: Float32Array[] = [];
+  for (const kvCache of ["f32", "int8"] as const) {
+    const model = await loadModel(await from(), { threads: 2, kvCache });
+    const ids = Int32Array.from({ length: 90 }, (_, i) => 30 + 2 * i);
+    const seen: number[] = [];
+    let left = 3;
+    await runJobs(model, [{
+      request: { prompt: { ids, images: [] }, images: [] },
+      maxTokens: left,
+      choose: (values) => (seen.push(...values), 40 + left),
+      accept: () => --left === 0,
+    }]);
+    logits.push(Float32Array.from(seen));
+    model.close();
+  }
+  const [f32, int8] = logits as [Float32Array, Float32Array];
+  let error = 0, power = 0;
+  f32.forEach((value, i) => {
+    error += (int8[i]! - value) ** 2;
+    power += value ** 2;
+  });
+  const relative = Math.sqrt(error / power);
+  assert(relative > 0 && relative < 0.05, `relative difference ${relative}`);
+  const wrong = "int4" as "int8";
+  await assertRejects(async () => loadModel(await from(), { kvCache: wrong }), LobitError, "int4");
 });
 
 Deno.test("a packed file of another version is refused with what to do", async () => {

@@ -157,7 +157,9 @@ export function attend(engine: Engine, attention: Attention): void {
   const extent = check(engine, attention, attention.cached);
   if (extent.most === 0) return;
   const wanted = planOf(engine, attention, extent);
-  const plan = wanted.spans > 0 && !room ? planOf(engine, attention, { ...extent, mostKeys: 1 }) : wanted;
+  const plan = wanted.spans > 0 && !room
+    ? planOf(engine, attention, { ...extent, mostKeys: 1 })
+    : wanted;
   const { part, parts, spans, items } = plan;
   const ints = [
     attention.out,

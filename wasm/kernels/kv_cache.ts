@@ -14,11 +14,7 @@ const BLOCK = 64;
 
 /** What a kernel calls a kind. */
 export function keysAs(kind: KvKind | undefined): KeysAs {
-  return kind === undefined
-    ? KeysAs.Rows
-    : kind === "int8"
-    ? KeysAs.Int8Blocks
-    : KeysAs.Blocks;
+  return kind === undefined ? KeysAs.Rows : kind === "int8" ? KeysAs.Int8Blocks : KeysAs.Blocks;
 }
 
 /** Bytes of the keys and of the values of `capacity` tokens, whole blocks. */
