@@ -10,4 +10,5 @@ export { Memory, NULL, offset, type Ptr } from "./memory.ts";
 export * as kernels from "./kernels/mod.ts";
 export { Op } from "./abi.ts";
 export { warmUp } from "./warm_up.ts";
+export type { KvKind } from "./kernels/kv_cache.ts";
 export type { PackedLayout } from "./kernels/packed.ts";

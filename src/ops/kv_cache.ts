@@ -1,13 +1,9 @@
 // Keys and values of the tokens a sequence has seen, per block. Passed in by the caller, never held by a model.
 import { badRequest } from "../base/errors.ts";
 import { freeTensor, heapTensor, type Tensor } from "../tensor/tensor.ts";
-import { kernels, type Memory } from "../../wasm/mod.ts";
+import { kernels, type KvKind, type Memory } from "../../wasm/mod.ts";
 
-/**
- * How keys and values are kept: `f32` exactly, `int8` as codes with one scale per token and head, in 27 % of the memory
- * (head dimension 64), read faster at depth. Either gives the same bits on every machine.
- */
-export type KvKind = kernels.KvKind;
+export type { KvKind };
 
 /** What a decoder's keys and values are like. */
 export interface CacheShape {

@@ -6,7 +6,10 @@ import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
 import { share } from "./share.ts";
 
-/** How a cache keeps keys and values: exactly, or as int8 codes in little more than a quarter of the bytes. */
+/**
+ * How a cache keeps keys and values: `f32` exactly, `int8` as codes with one scale per token and head, in 27 % of the
+ * memory (head dimension 64) and read faster at depth. Either gives the same bits on every machine.
+ */
 export type KvKind = "f32" | "int8";
 
 /** Tokens of a block. */
