@@ -92,8 +92,10 @@ export interface PackedOptions {
   readonly unpackFirst?: boolean;
 }
 
-/** From so many tokens on, unpacking a panel's codes to bytes once pays. */
-export const MATRIX_TOKENS = 4;
+/** From so many tokens on, unpacking a panel's codes to bytes once always pays. */
+export const MATRIX_TOKENS = 8;
+/** The same at 3 bits, whose codes take twice the work to unpack, and with plain SIMD, whose dots take most of the time. */
+const SLOW_MATRIX_TOKENS = 4;
 
 /**
  * out[t, r] = Σ x[t, c] · w[r, c] + bias[r], f32 [tokens, rows], with the exact arithmetic of `packedProductReference`
@@ -112,7 +114,10 @@ export function packedProduct(
 ): void {
   const { layout } = weight;
   if (tokens === 0) return;
-  const matrix = layout.format.bits !== 8 && (options.unpackFirst ?? tokens >= MATRIX_TOKENS);
+  const { bits } = layout.format;
+  const slow = bits === 3 || engine.build !== "relaxed";
+  const many = tokens >= (slow ? SLOW_MATRIX_TOKENS : MATRIX_TOKENS);
+  const matrix = bits !== 8 && (options.unpackFirst ?? many);
   const dot = options.dot ?? chooseDot(engine, layout.groupColumns % 32 === 0, matrix);
   const ints = weightInts(out, weight, layout.chunks, tokens, DOT_CODES[dot]);
   ints.push(x.codes, x.scales, x.sums, bias);
