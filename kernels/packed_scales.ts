@@ -11,7 +11,7 @@ export const enum Kind {
   Any,
   /** Groups of 16 with a second level. */
   Banded16,
-  /** 4 bits, groups of 32 with a second level. */
+  /** Groups of 32 with a second level. */
   Banded32,
   /** 4 bits symmetric, groups of 32. */
   Symmetric32,

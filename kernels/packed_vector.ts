@@ -123,6 +123,21 @@ export function vector(dot: Dot, bits: i32, kind: Kind, begin: i32, end: i32, sc
           s = i16x8.shr_u(z, bits == 2 ? 2 : 4);
           z0 = v128.and(interleaveLow(z, s), bits == 2 ? two : four);
           z1 = v128.and(interleaveHigh(z, s), bits == 2 ? two : four);
+        } else if (kind == Kind.Banded32) {
+          if ((chunk & 1) == 0) {
+            c = v128.load(scales);
+            scales += 16;
+          }
+          if ((chunk & (bits == 2 ? 3 : 1)) == 0) {
+            z = v128.load(zeros);
+            zeros += 16;
+          }
+          const m = i16x8.add(v128.load16_splat(second), i16x8.mul(v128.and(c, four), v128.load16_splat(second, 2)));
+          m0 = interleaveLow(m, m);
+          m1 = interleaveHigh(m, m);
+          s = v128.and(z, bits == 2 ? two : four);
+          z0 = interleaveLow(s, s);
+          z1 = interleaveHigh(s, s);
         } else if (kind == Kind.Chunks && left == 0) {
           left = num(A.Group) >> 6;
           if (!banded || (group & 3) == 0) {
@@ -217,6 +232,17 @@ export function vector(dot: Dot, bits: i32, kind: Kind, begin: i32, end: i32, sc
           r0 = i16x8.shr_u(s, bits == 2 ? 2 : 4);
           z0 = v128.and(interleaveLow(s, r0), bits == 2 ? two : four);
           z1 = v128.and(interleaveHigh(s, r0), bits == 2 ? two : four);
+        } else if (kind == Kind.Banded32) {
+          s = v128.and(i16x8.shr_u(c, 4), four);
+          const m = i16x8.add(v128.load16_splat(second, 4), i16x8.mul(s, v128.load16_splat(second, 6)));
+          second += 8;
+          m0 = interleaveLow(m, m);
+          m1 = interleaveHigh(m, m);
+          s = v128.and(i16x8.shr_u(z, bits == 2 ? 2 : 4), bits == 2 ? two : four);
+          z0 = interleaveLow(s, s);
+          z1 = interleaveHigh(s, s);
+          c = i16x8.shr_u(c, 8);
+          z = i16x8.shr_u(z, bits == 2 ? 4 : 8);
         }
         s = spread(sum, 1);
         if (kind == Kind.Chunks) {

@@ -2,7 +2,16 @@
 import { A, BLOCK_CHUNKS, Dot, num, place } from "./packed_args";
 import { lowMask, more, pairBytes, start } from "./packed_dot";
 import { finish } from "./packed_finish";
-import { decodeScales, fourBits, interleaveHigh, interleaveLow, Kind, PAIR_SCALES, term } from "./packed_scales";
+import {
+  baseAndStep,
+  decodeScales,
+  fourBits,
+  interleaveHigh,
+  interleaveLow,
+  Kind,
+  PAIR_SCALES,
+  term,
+} from "./packed_scales";
 import { spread } from "./packed_tile";
 
 /** As `term`, of symmetric codes. */
@@ -92,11 +101,27 @@ export function vector4(dot: Dot, kind: Kind, begin: i32, end: i32, scratch: usi
         q = more(dot, q, v128.and(w, low), s);
         if (never) { y0 = v128.or(p, q); break; }
         const sum = v128.load64_splat(sums);
+        let l = y0, r0 = y0, r1 = y0;
         if (kind == Kind.Any) {
           m0 = v128.load(decoded);
           m1 = v128.load(decoded, 16);
           z0 = v128.load(decoded, 32);
           z1 = v128.load(decoded, 48);
+        } else if (kind == Kind.Banded16) {
+          c = v128.load(scales);
+          z = v128.load(zeros);
+          l = baseAndStep(v128.load(second));
+          scales += 16;
+          zeros += 16;
+          second += 16;
+          s = i16x8.shr_u(c, 4);
+          r0 = interleaveLow(c, s);
+          r1 = interleaveHigh(c, s);
+          m0 = i16x8.add(spread(l, 0), i16x8.mul(v128.and(r0, four), spread(l, 1)));
+          m1 = i16x8.add(spread(l, 0), i16x8.mul(v128.and(r1, four), spread(l, 1)));
+          s = i16x8.shr_u(z, 4);
+          z0 = v128.and(interleaveLow(z, s), four);
+          z1 = v128.and(interleaveHigh(z, s), four);
         } else if (kind == Kind.Banded32) {
           if ((chunk & 1) == 0) {
             c = v128.load(scales);
@@ -204,6 +229,13 @@ export function vector4(dot: Dot, kind: Kind, begin: i32, end: i32, scratch: usi
           z0 = v128.load(decoded, 96);
           z1 = v128.load(decoded, 112);
           decoded += 2 * PAIR_SCALES;
+        } else if (kind == Kind.Banded16) {
+          m0 = i16x8.add(spread(l, 2), i16x8.mul(v128.and(i16x8.shr_u(r0, 8), four), spread(l, 3)));
+          m1 = i16x8.add(spread(l, 2), i16x8.mul(v128.and(i16x8.shr_u(r1, 8), four), spread(l, 3)));
+          s = i16x8.shr_u(z, 8);
+          r0 = i16x8.shr_u(z, 12);
+          z0 = v128.and(interleaveLow(s, r0), four);
+          z1 = v128.and(interleaveHigh(s, r0), four);
         } else if (kind == Kind.Banded32) {
           s = v128.and(i16x8.shr_u(c, 4), four);
           const m = i16x8.add(v128.load16_splat(second, 4), i16x8.mul(s, v128.load16_splat(second, 6)));

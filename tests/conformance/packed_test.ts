@@ -70,7 +70,17 @@ function checkProduct(engine: Engine, name: string, all: ReturnType<typeof produ
 
 const FORMATS = [
   ...["w2g16q16", "w2g32q8", "w2g64q16", "w2g128q16", "w2g48q4", "w3g16q16", "w3g64q8"],
-  ...["w3g32q4", "w4g16q16", "w4g32q128", "w4g128q8", "w4g80q16", "s4g32", "s4g16", "s4g48"],
+  ...[
+    "w3g32q4",
+    "w3g32q16",
+    "w4g16q16",
+    "w4g32q128",
+    "w4g128q8",
+    "w4g80q16",
+    "s4g32",
+    "s4g16",
+    "s4g48",
+  ],
   ...["s8g64", "s8g128"],
 ];
 
