@@ -1,7 +1,7 @@
 // The quality table as Markdown: means over seeds, what is kept of full precision and of its control, differences with
 // their intervals, cost. Everything is worked out from the records, so that it can be printed again at any time.
 import type { Making } from "./records.ts";
-import type { Row } from "./rows.ts";
+import { ABLATION_STEPS, type Row } from "./rows.ts";
 import {
   averageOf,
   categoriesOf,
@@ -22,7 +22,7 @@ const SECTIONS: Readonly<Record<Row["section"], string>> = {
   methods: "methods",
   equalized: "with channel equalization",
   control: "control: full precision trained on labels, same data and steps",
-  ablations: "ablations",
+  ablations: `ablations, ${ABLATION_STEPS} steps in the language stage`,
   own: "own",
 };
 
