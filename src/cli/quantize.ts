@@ -102,6 +102,12 @@ export const quantize: Verb = {
     { name: "seed", kind: "number", value: "N", help: "seed of every random choice (default 0)" },
     { name: "quick", kind: "switch", help: "speed-q in a few minutes, for a first look" },
     { name: "equalize", kind: "switch", help: "calibrated recipes: scale channels before" },
+    {
+      name: "save-every",
+      kind: "number",
+      value: "N",
+      help: "training steps between two saved states (default 20)",
+    },
     { name: "resume", kind: "switch", help: "go on from what a stopped run has left in FILE.work" },
     {
       name: "dry-run",
@@ -177,6 +183,7 @@ export const quantize: Verb = {
             seed: choice.seed,
             calibrationItems: args.number("calibration-items"),
             resume: args.has("resume"),
+            saveEvery: args.integer("save-every", 1),
             ...await readData(paths, say, maxBadShare),
             maxBadShare,
             onLeftOut: (what, bad, total) => tellBad(what, bad, total, say),

@@ -41,6 +41,8 @@ export interface QuantizeOptions extends RecipeChoice, EngineOptions, GivenData 
   readonly journal?: boolean | undefined;
   /** Folder where finished stages are kept for, and found from, other runs that begin with the same stages. */
   readonly shelf?: string | undefined;
+  /** Training steps between two saved states; default 20. A stop saves, too. */
+  readonly saveEvery?: number | undefined;
   /** Stops the work; no file is left then. */
   readonly signal?: AbortSignal | undefined;
   /** Called with the whole plan before any work. */
@@ -118,6 +120,10 @@ function checkData(
       `The number of calibration items must be a whole number from 1, not ${count}.`,
     );
   }
+  const { saveEvery = 1 } = options;
+  if (!Number.isSafeInteger(saveEvery) || saveEvery < 1) {
+    throw badRequest(`The state is saved every so many steps, from 1; found ${saveEvery}.`);
+  }
   const missing = missingData(recipe, options);
   if (missing.length > 0) {
     throw badRequest(
@@ -158,7 +164,14 @@ async function resources(
     signal,
     onProgress,
     ...(calibration && { calibration: { ...calibration, seed } }),
-    ...(examples && { training: { examples, teacher: () => teacher ??= open.load(engine) } }),
+    ...(examples &&
+      {
+        training: {
+          examples,
+          teacher: () => teacher ??= open.load(engine),
+          every: options.saveEvery,
+        },
+      }),
     ...(work !== undefined && {
       journal: await Journal.open(
         engine.memory,

@@ -1,83 +1,123 @@
-// A run that is stopped anywhere and resumed ends in the very file that an uninterrupted run writes.
+// A run that is stopped anywhere and resumed ends in the very file that an uninterrupted run writes: stopped by a signal,
+// by an error out of nowhere, and by the system, which asks nobody.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { LobitError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
-import type { ChatItem } from "../../src/data/items.ts";
-import { openFolder, type OpenModel } from "../../src/models/open.ts";
 import type { Recipe } from "../../src/recipe/recipe.ts";
 import { quantize, type QuantizeOptions } from "../../src/recipe/quantize.ts";
-import { speedQPaperRecipe } from "../../src/recipe/speed_q.ts";
-import { testPath } from "../testing/folders.ts";
-import { tinyFolder } from "../testing/tiny_model.ts";
+import { speedQPaperRecipe, speedQRecipe } from "../../src/recipe/speed_q.ts";
+import { killedRun, resumeOptions } from "./resumed_run.ts";
 
-const recipe: Recipe = speedQPaperRecipe(
-  { vision: 2, projector: 16, language: 2, embedding: 4 },
-  {
-    visionSteps: 4,
-    projector: { steps: 6, batch: 4, lr: 1e-3 },
-    language: { steps: 8, batch: 4, lr: 1e-3 },
-  },
-);
+const BITS = { vision: 2, projector: 16, language: 2, embedding: 4 };
+const recipe = speedQPaperRecipe(BITS, {
+  visionSteps: 3,
+  projector: { steps: 5, batch: 2, lr: 1e-3 },
+  language: { steps: 5, batch: 2, lr: 1e-3 },
+});
+const RECIPES: readonly Recipe[] = [
+  recipe,
+  speedQRecipe(BITS, { language: { steps: 5, batch: 2, lr: 1e-3 } }),
+];
+/** Moments in each stage at which runs are stopped. */
+const MOMENTS = 20;
 
-const picture = Deno.readFileSync(testPath("input/image/fixtures/chroma_411.png"));
-const data: ChatItem[] = Array.from({ length: 12 }, (_, i): ChatItem => ({
-  source: `item ${i}`,
-  messages: [
-    {
-      role: "user",
-      content: i % 3 === 0
-        ? [{ type: "text", text: `hello ${i}` }]
-        : [{ type: "image", image: 0 }, { type: "text", text: `hell ${i}` }],
-    },
-    { role: "assistant", content: `he ${i}` },
-  ],
-  images: i % 3 === 0 ? [] : [{ kind: "bytes", bytes: picture, name: "chroma_411.png" }],
-}));
-
-async function run(out: string, options: Partial<QuantizeOptions> = {}): Promise<void> {
-  const open: OpenModel = await openFolder(tinyFolder());
-  await quantize(open, out, { threads: 1, recipe, data, calibrationItems: 8, seed: 5, ...options });
+async function run(out: string, other: Partial<QuantizeOptions> = {}): Promise<void> {
+  const { open, options } = await resumeOptions("tiny");
+  await quantize(open, out, { recipe, ...options, ...other });
 }
 
-/** Stops after so many progress calls. */
-function stopAfter(calls: number): Partial<QuantizeOptions> & { readonly calls: () => number } {
+/** How often each stage of a whole run reports, by its number. */
+async function wholeRun(out: string, recipe: Recipe): Promise<Map<number, number>> {
+  const calls = new Map<number, number>();
+  await run(out, {
+    recipe,
+    onProgress: ({ at: { place } }) => void calls.set(place, (calls.get(place) ?? 0) + 1),
+  });
+  return calls;
+}
+
+/** Stops a run when a stage has reported so often: by a signal, which lets it save, or by an error. */
+async function stopped(
+  out: string,
+  other: Partial<QuantizeOptions>,
+  stage: number,
+  times: number,
+  kill: boolean,
+): Promise<boolean> {
   const controller = new AbortController();
   let seen = 0;
-  return {
-    signal: controller.signal,
-    onProgress: () => {
-      if (++seen === calls) controller.abort();
-    },
-    calls: () => seen,
+  const onProgress: QuantizeOptions["onProgress"] = ({ at }) => {
+    if (at.place !== stage || ++seen !== times) return;
+    if (kill) throw new Error("killed");
+    controller.abort();
   };
+  try {
+    await run(out, { ...other, onProgress, signal: controller.signal });
+    return false;
+  } catch (error) {
+    const aborted = error instanceof LobitError && error.code === "aborted";
+    assert(aborted || (error as Error).message === "killed", String(error));
+    return true;
+  }
 }
 
-Deno.test("a speed-q run stopped at 20 random moments and resumed writes the same bytes", async () => {
+for (const recipe of RECIPES) {
+  Deno.test(`${recipe.name}, stopped at ${MOMENTS} random moments of every stage, writes the same bytes`, async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const whole = `${folder}/whole.lobit`;
+      const calls = await wholeRun(whole, recipe);
+      const expected = await Deno.readFile(whole);
+      // What fits a part in closed form is one moment and reports nothing.
+      const tellers = recipe.stages.flatMap(({ method }, i) => method === "refit" ? [] : [i + 1]);
+      assertEquals([...calls.keys()].sort(), tellers);
+      const random = new Random(2);
+      const left = new Map(tellers.map((stage) => [stage, MOMENTS]));
+      for (let trial = 0; [...left.values()].some((count) => count > 0); trial++) {
+        assert(trial < 200, "the stages are not reached");
+        const out = `${folder}/trial-${trial}.lobit`;
+        // Up to six stops: each run goes on from what the one before has left.
+        let done = false;
+        for (let stops = 0; stops < 6 && !done; stops++) {
+          const open = [...left].filter(([, count]) => count > 0);
+          if (open.length === 0) break;
+          const [stage, count] = open[random.integer(open.length)]!;
+          const times = 1 + random.integer(calls.get(stage)!);
+          const other = { recipe, resume: stops > 0 };
+          if (await stopped(out, other, stage, times, random.uniform() < 0.5)) {
+            left.set(stage, count - 1);
+          } else done = true;
+        }
+        if (!await exists(out)) await run(out, { recipe, resume: true });
+        assertEquals(await Deno.readFile(out), expected, `trial ${trial}`);
+        assertEquals(await exists(`${out}.work`), false);
+        await Deno.remove(out);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}
+
+Deno.test("a process killed in every stage goes on to the same bytes", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const whole = `${folder}/whole.lobit`;
-    const counting = stopAfter(Infinity);
-    await run(whole, counting);
-    const expected = await Deno.readFile(whole);
-    const total = counting.calls();
-    assert(total > 30, `${total} moments`);
-    const random = new Random(2);
-    for (let trial = 0; trial < 20; trial++) {
-      const out = `${folder}/trial-${trial}.lobit`;
-      // Up to three stops: each run goes on from what the one before has left.
-      for (let stops = 1 + random.integer(3), first = true; stops > 0; stops--, first = false) {
-        const moment = stopAfter(1 + random.integer(total - 1));
-        try {
-          await run(out, { ...moment, resume: !first });
-          break;
-        } catch (error) {
-          assert(error instanceof LobitError && error.code === "aborted", String(error));
-        }
-      }
-      if (!await exists(out)) await run(out, { resume: true });
-      assertEquals(await Deno.readFile(out), expected, `trial ${trial}`);
-      assertEquals(await exists(`${out}.work`), false);
+    const calls = await wholeRun(whole, recipe);
+    const own = `${folder}/own.json`;
+    await Deno.writeTextFile(own, JSON.stringify(recipe));
+    const out = `${folder}/killed.lobit`;
+    const random = new Random(3);
+    for (const [stage, count] of calls) {
+      // Not its last report, after which the process may be too quick to be killed.
+      const times = 1 + random.integer(Math.max(1, count / 2));
+      const args = [out, own, "tiny", ...(stage > 1 ? ["resume"] : [])];
+      assert(await killedRun(args, stage, times), `stage ${stage}`);
+      assertEquals(await exists(out), false);
     }
+    await run(out, { resume: true });
+    assertEquals(await Deno.readFile(out), await Deno.readFile(whole));
+    assertEquals(await exists(`${out}.work`), false);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -87,7 +127,7 @@ Deno.test("a resumed run with another seed is refused, and an unfinished one is 
   const folder = await Deno.makeTempDir();
   try {
     const out = `${folder}/model.lobit`;
-    await assertRejects(() => run(out, stopAfter(20)), LobitError);
+    assert(await stopped(out, {}, 1, 5, false));
     await assertRejects(() => run(out), LobitError, "go on with --resume");
     await assertRejects(
       () => run(out, { resume: true, seed: 6 }),
@@ -103,6 +143,7 @@ Deno.test("a resumed run with another seed is refused, and an unfinished one is 
 
 Deno.test("every mistake of a recipe that needs data is told before any work", async () => {
   await assertRejects(() => run("/nowhere/x.lobit", { data: [] }), LobitError, "looks at data");
+  await assertRejects(() => run("/nowhere/x.lobit", { saveEvery: 0 }), LobitError, "from 1");
 });
 
 async function exists(path: string): Promise<boolean> {
