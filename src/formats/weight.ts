@@ -1,5 +1,6 @@
 // What a linear's weight can be. Models hold `Linear`s and never look inside; ops pick the product that fits the kind.
-import type { Tensor } from "../tensor/tensor.ts";
+import { freeTensor, type Tensor } from "../tensor/tensor.ts";
+import type { Memory } from "../../wasm/mod.ts";
 import type { Format } from "./format.ts";
 import type { Layout } from "./layout.ts";
 
@@ -50,4 +51,14 @@ export interface Linear {
   weight: Weight;
   /** f32 [rows]. */
   readonly bias?: Tensor | undefined;
+}
+
+/** Gives a weight's memory back. */
+export function freeWeight(memory: Memory, weight: Weight): void {
+  if (weight.kind === "dense") freeTensor(memory, weight.tensor);
+  else if (weight.kind === "packed") freeTensor(memory, weight.blob);
+  else {
+    freeTensor(memory, weight.latent);
+    freeTensor(memory, weight.seen);
+  }
 }

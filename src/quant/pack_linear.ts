@@ -5,7 +5,7 @@ import { packRows, rowUnit } from "../formats/assemble.ts";
 import type { Format } from "../formats/format.ts";
 import { layoutOf } from "../formats/layout.ts";
 import type { Coded } from "../formats/pack.ts";
-import type { Linear, PackedWeight, Weight } from "../formats/weight.ts";
+import { freeWeight, type Linear, type PackedWeight } from "../formats/weight.ts";
 import { bytesOf, freeTensor, heapTensor, type Tensor, valuesOf } from "../tensor/tensor.ts";
 import type { Memory } from "../../wasm/mod.ts";
 
@@ -65,16 +65,6 @@ export function replaceWeight(memory: Memory, linear: Linear, weight: Linear["we
   const old = linear.weight;
   linear.weight = weight;
   freeWeight(memory, old);
-}
-
-/** Gives a weight's memory back. */
-export function freeWeight(memory: Memory, weight: Weight): void {
-  if (weight.kind === "dense") freeTensor(memory, weight.tensor);
-  else if (weight.kind === "packed") freeTensor(memory, weight.blob);
-  else {
-    freeTensor(memory, weight.latent);
-    freeTensor(memory, weight.seen);
-  }
 }
 
 /** Packs codes of a whole weight that a method has found. */

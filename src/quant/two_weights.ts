@@ -1,9 +1,8 @@
 // A block's linears with two sets of weights and biases: the teacher's and what the student has so far. Only one of them
 // is in the model at a time.
-import type { Linear, Weight } from "../formats/weight.ts";
+import { freeWeight, type Linear, type Weight } from "../formats/weight.ts";
 import { floats, tensorFrom, valuesOf } from "../tensor/tensor.ts";
 import type { Memory } from "../../wasm/mod.ts";
-import { freeWeight } from "./pack_linear.ts";
 
 interface Pair {
   teacher: Weight;

@@ -6,8 +6,7 @@ import { badRequest } from "../base/errors.ts";
 import { type BilevelFormat, checkFormat, type Format, formatName } from "../formats/format.ts";
 import { codesOn, dequantize, type Grid, gridFrom, rangeOf, scalesOf } from "../formats/grid.ts";
 import { type Coded, unpack } from "../formats/pack.ts";
-import type { FakeQuantWeight, Linear } from "../formats/weight.ts";
-import { freeWeight } from "../quant/pack_linear.ts";
+import { type FakeQuantWeight, freeWeight, type Linear } from "../formats/weight.ts";
 import {
   bytesOf,
   floats,
