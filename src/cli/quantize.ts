@@ -165,7 +165,8 @@ export const quantize: Verb = {
         say(planText(model, plan, open.tensors));
         const given = await readData(paths, say, maxBadShare);
         const calibrationItems = args.integer("calibration-items", 1);
-        const how = { ...options, ...given, seed: choice.seed, calibrationItems, signal };
+        const { seed, quick } = choice;
+        const how = { ...options, ...given, seed, quick, calibrationItems, signal };
         const estimate = await estimateOf(open, plan, how, paths.length > 0);
         say(estimateText(estimate));
         return { model, ...planJson(plan, open.tensors), estimate };

@@ -50,6 +50,19 @@ export interface CalibrationOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Records of each kind where nothing is said: enough for the quality, or for a first look. */
+const ITEMS = { usual: 320, quick: 96 };
+
+/** How many records of each kind calibration looks at. */
+export function itemsToCalibrate(
+  { calibrationItems, quick = false }: {
+    calibrationItems?: number | undefined;
+    quick?: boolean | undefined;
+  },
+): number {
+  return calibrationItems ?? (quick ? ITEMS.quick : ITEMS.usual);
+}
+
 /** Tokens of one text; longer paragraphs are cut. */
 const TEXT_TOKENS = 512;
 

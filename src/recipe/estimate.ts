@@ -8,7 +8,12 @@ import { linearsOf, partsOf, type Vlm } from "../models/vlm.ts";
 import { Infer } from "../ops/infer.ts";
 import type { ExampleSource } from "../train/batch.ts";
 import { Engine, type EngineOptions } from "../../wasm/mod.ts";
-import { type CalibrationRequests, type GivenData, openCalibration } from "./calibration_data.ts";
+import {
+  type CalibrationRequests,
+  type GivenData,
+  itemsToCalibrate,
+  openCalibration,
+} from "./calibration_data.ts";
 import type { Plan } from "./plan.ts";
 import { matches, needsData, type Recipe, type Stage } from "./recipe.ts";
 import {
@@ -24,8 +29,10 @@ import { openExamples } from "./stages/examples.ts";
 
 /** What to estimate for. */
 export interface EstimateOptions extends EngineOptions, GivenData {
-  /** Records of each kind that calibration looks at; default 320. */
+  /** Records of each kind that calibration looks at; default 320, or 96 if quick. */
   readonly calibrationItems?: number | undefined;
+  /** Less of everything; see RecipeChoice. */
+  readonly quick?: boolean | undefined;
   /** Seed of the sample; default 0. */
   readonly seed?: number | undefined;
   /** Seconds after which no further stage is tried; default 60. */
@@ -66,7 +73,6 @@ export interface Estimate {
   readonly sampleSeconds: number;
 }
 
-const CALIBRATION_ITEMS = 320;
 /** Records of each kind in the sample. */
 const SAMPLE = 16;
 const BUDGET = 60;
@@ -143,7 +149,8 @@ async function readSample(
   recipe: Recipe,
   options: EstimateOptions,
 ): Promise<Sample> {
-  const { data = [], pictures = [], texts = [], calibrationItems = CALIBRATION_ITEMS } = options;
+  const { data = [], pictures = [], texts = [] } = options;
+  const calibrationItems = itemsToCalibrate(options);
   const { seed = 0, signal } = options;
   const most = Math.max(1, data.length, pictures.length, texts.length);
   const count = Math.min(SAMPLE, calibrationItems, most);

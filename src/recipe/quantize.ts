@@ -17,6 +17,7 @@ import { Journal } from "./journal.ts";
 import {
   type CalibrationRequests,
   type GivenData,
+  itemsToCalibrate,
   type LeftOut,
   missingData,
   openCalibration,
@@ -62,9 +63,6 @@ export interface QuantizeReport {
   /** Most bytes of shared memory in use at any time. */
   readonly peakMemory: number;
 }
-
-const CALIBRATION_ITEMS = 320;
-const QUICK_CALIBRATION_ITEMS = 96;
 
 /**
  * Quantizes a Hugging Face folder into a packed file, given by its path or as a sink. The file is written aside and
@@ -188,10 +186,6 @@ async function resources(
       ),
     }),
   };
-}
-
-function itemsToCalibrate({ calibrationItems, quick }: QuantizeOptions): number {
-  return calibrationItems ?? (quick ? QUICK_CALIBRATION_ITEMS : CALIBRATION_ITEMS);
 }
 
 /** No more conversations than the longest training reads: the others need not be prepared. */

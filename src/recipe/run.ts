@@ -5,6 +5,7 @@ import type { Format } from "../formats/format.ts";
 import type { Linear } from "../formats/weight.ts";
 import { joinPath } from "../io/host.ts";
 import { linearsOf, type Part, partsOf, vectorsOf, type Vlm } from "../models/vlm.ts";
+import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
 import { type Coder, packLinear, replaceWeight } from "../quant/pack_linear.ts";
 import { roundClipped, roundToNearest } from "../quant/round.ts";
 import type { StepReport } from "../train/trainer.ts";
@@ -108,7 +109,8 @@ class Run {
     const trains = this.#stages.slice(index + 1).some(({ part: name, method }) =>
       name === part.name && method === "train"
     );
-    if (!trains) return;
+    // Scaled channels make other weights than those that are packed then.
+    if (!trains || equalizes(this.#stages[index]!)) return;
     for (const { name, weight } of part.blocks.flatMap(({ linears }) => linears)) {
       if (weight.kind !== "dense" || !this.#formats.has(name)) continue;
       const copy = heapTensor(memory, weight.tensor.shape, weight.tensor.dtype);
@@ -269,6 +271,12 @@ class Run {
 /** A stage's name in the journal. */
 function pieceOf({ part }: Stage, index: number): string {
   return `stage-${index + 1}-${part}`;
+}
+
+/** Whether a stage scales channels before it quantizes. */
+function equalizes({ method, equalize = false }: Stage): boolean {
+  return equalize ||
+    (method in CALIBRATED && CALIBRATED[method as CalibratedMethod].equalize === true);
 }
 
 /** Everything that a stage may change. */
