@@ -70,7 +70,8 @@ function beginPart(scratch: usize, item: i32, index: i32): Part | null {
   part.s = scratch + 256;
   part.weights = part.s + 4 * SCORE_ROW;
   part.factors = part.weights + 4 * SCORE_ROW;
-  part.rowScales = part.factors + 64;
+  part.times = part.factors + 128;
+  part.rowScales = part.times + SCORE_ROW;
   part.queries = part.rowScales + (<usize> (int(8) + 4) << 2);
   part.state = part.queries + <usize> part.padded * rowBytes(dim);
   part.spare = part.state + stateBytes(int(8), dim);

@@ -84,13 +84,6 @@ export function packQuery(to: usize, scaleAt: usize, from: usize, dim: i32, scal
   }
 }
 
-// A weight of 0 counts as 0 whatever the scale: behind the last key there are none.
-// @ts-ignore: decorator
-@inline
-function weigh(p: v128, scales: v128): v128 {
-  return v128.and(f32x4.mul(p, scales), f32x4.gt(p, f32x4.splat(0)));
-}
-
 // @ts-ignore: decorator
 @inline
 function largestLane(v: v128): f32 {
@@ -98,53 +91,44 @@ function largestLane(v: v128): f32 {
   return max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
 }
 
+// Adding 1.5 * 2^23 rounds to the nearest integer, as codes4 does, and leaves it in the low bits.
+// @ts-ignore: decorator
+@inline
+function weightCodes(w: v128, inverse: v128, magic: v128): v128 {
+  return i32x4.sub(f32x4.add(f32x4.mul(w, inverse), magic), magic);
+}
+
 /**
- * Probabilities s[row][0, count) of four rows times the values' scales as 16-bit integers [key pair][4 rows][2], with the
- * rows' scales. Changes s. Lanes up to the next 8 keys are zero.
+ * Weights s[row][0, count) >= 0 of four rows, whose largest are given, as 16-bit integers [key pair][4 rows][2], with the
+ * rows' scales. Takes lanes up to the next 8 keys.
  */
-export function packWeights(to: usize, scales: usize, s: usize, valueScales: usize, count: i32): void {
-  const end = <usize> ((count + 7) & ~7) << 2, most = f32x4.splat(MOST);
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  for (let i: usize = 0; i < end; i += 16) {
-    const p = s + i, scale = v128.load(valueScales + i);
-    let w = weigh(v128.load(p), scale);
-    v128.store(p, w);
-    a = f32x4.max(a, w);
-    w = weigh(v128.load(p, SCORE_ROW), scale);
-    v128.store(p, w, SCORE_ROW);
-    b = f32x4.max(b, w);
-    w = weigh(v128.load(p, 2 * SCORE_ROW), scale);
-    v128.store(p, w, 2 * SCORE_ROW);
-    c = f32x4.max(c, w);
-    w = weigh(v128.load(p, 3 * SCORE_ROW), scale);
-    v128.store(p, w, 3 * SCORE_ROW);
-    d = f32x4.max(d, w);
-  }
-  const inverse = scalesOf(f32x4(largestLane(a), largestLane(b), largestLane(c), largestLane(d)), scales, 1);
+export function packWeights(to: usize, scales: usize, s: usize, largest: usize, count: i32): void {
+  const inverse = scalesOf(v128.load(largest), scales, 1), magic = f32x4.splat(12582912);
   const i0 = lane0(inverse), i1 = lane1(inverse), i2 = lane2(inverse), i3 = lane3(inverse);
-  for (let p = s, stop = s + end; p < stop; p += 16, to += 32) {
+  for (let p = s, stop = s + (<usize> ((count + 7) & ~7) << 2); p < stop; p += 16, to += 32) {
     storePairs(
       to,
-      codes4(v128.load(p), i0, most),
-      codes4(v128.load(p, SCORE_ROW), i1, most),
-      codes4(v128.load(p, 2 * SCORE_ROW), i2, most),
-      codes4(v128.load(p, 3 * SCORE_ROW), i3, most),
+      weightCodes(v128.load(p), i0, magic),
+      weightCodes(v128.load(p, SCORE_ROW), i1, magic),
+      weightCodes(v128.load(p, 2 * SCORE_ROW), i2, magic),
+      weightCodes(v128.load(p, 3 * SCORE_ROW), i3, magic),
     );
   }
 }
 
-/** As packWeights for one row, [key]; answers its scale. */
-export function packWeight(to: usize, s: usize, valueScales: usize, count: i32): f32 {
-  const end = <usize> ((count + 7) & ~7) << 2, most = f32x4.splat(MOST);
+/** As packWeights for one row of probabilities, which it multiplies with times[key] first: [key]; answers its scale. */
+export function packWeight(to: usize, s: usize, times: usize, count: i32): f32 {
+  const end = <usize> ((count + 7) & ~7) << 2, magic = f32x4.splat(12582912);
   let top = f32x4.splat(0);
   for (let i: usize = 0; i < end; i += 16) {
-    const w = weigh(v128.load(s + i), v128.load(valueScales + i));
+    const w = f32x4.mul(v128.load(s + i), v128.load(times + i));
     v128.store(s + i, w);
     top = f32x4.max(top, w);
   }
   const largest = largestLane(top), inverse = f32x4.splat(inverseOf(largest, MOST));
   for (let i: usize = 0; i < end; i += 32, to += 16) {
-    const low = codes4(v128.load(s + i), inverse, most), high = codes4(v128.load(s + i, 16), inverse, most);
+    const low = weightCodes(v128.load(s + i), inverse, magic);
+    const high = weightCodes(v128.load(s + i, 16), inverse, magic);
     v128.store(to, i16x8.narrow_i32x4_s(low, high));
   }
   return largest / MOST;

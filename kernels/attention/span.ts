@@ -6,7 +6,7 @@ import { mix1Int8, mix4Int8, packWeight, packWeights, scores1Int8, scores4Int8 }
 import { keyBlock, keyCodes, valueBlock, valueCodes } from "./layout";
 import { BLOCK, packColumns, packEights, rowBytes, tileRowBytes, transposeScores } from "./pack";
 import { seenBy } from "./rows";
-import { softmaxFour, softmaxRow } from "./softmax";
+import { softmaxFour, softmaxFourTimes, softmaxRow } from "./softmax";
 import { maximumOf, Part, SPAN, totalOf } from "./state";
 import { mix1, mix4, scores1, scores4 } from "./tiles";
 
@@ -38,6 +38,24 @@ export function addSpan(part: Part, state: usize, start: i32): void {
 @inline
 function seen(part: Part, row: i32, start: i32): i32 {
   return seenBy(part.sequence, part.causal, part.group, part.base + min(row, part.rows - 1)) - start;
+}
+
+// @ts-ignore: decorator
+@inline
+function softmaxQuadTimes(part: Part, state: usize, row: i32, start: i32, count: i32): void {
+  softmaxFourTimes(
+    part.s,
+    seen(part, row, start),
+    seen(part, row + 1, start),
+    seen(part, row + 2, start),
+    seen(part, row + 3, start),
+    count,
+    maximumOf(part, state, row),
+    totalOf(part, state, row),
+    part.factors,
+    part.times,
+    part.factors + 64,
+  );
 }
 
 // @ts-ignore: decorator
@@ -75,15 +93,18 @@ function addBlock(part: Part, state: usize, k: usize, v: usize, start: i32, here
 
 function addInt8Block(part: Part, state: usize, k: usize, v: usize, start: i32, here: i32): void {
   const s = part.s, bytes = rowBytes(part.dim), tileBytes = tileRowBytes(part.dim), tiles = (part.dim + 7) >> 3;
-  const keyScales = k + keyCodes(part.dim), valueScales = v + valueCodes(part.dim), codes = bytes >> 2;
+  const keyScales = k + keyCodes(part.dim), codes = bytes >> 2;
+  // Behind the last key there are no scales, and whatever lies there must not meet a weight of 0.
+  memory.copy(part.times, v + valueCodes(part.dim), <usize> here << 2);
+  memory.fill(part.times + (<usize> here << 2), 0, <usize> (BLOCK - here) << 2);
   const weightScales = part.factors + 16;
   for (let i = 0; i < part.quads; i++) {
     const row = i << 2, count = min(here, seen(part, row + 3, start));
     if (count <= 0) continue;
     const rowScales = part.rowScales + (<usize> row << 2);
     scores4Int8(s, part.queries + <usize> row * bytes, rowScales, k, keyScales, codes, (count + 7) >> 3);
-    softmaxQuad(part, state, row, start, count);
-    packWeights(part.weights, weightScales, s, valueScales, count);
+    softmaxQuadTimes(part, state, row, start, count);
+    packWeights(part.weights, weightScales, s, part.factors + 64, count);
     mix4Int8(state + <usize> row * tileBytes, part.weights, weightScales, v, part.factors, count, tiles);
   }
   if (!part.single) return;
@@ -91,6 +112,6 @@ function addInt8Block(part: Part, state: usize, k: usize, v: usize, start: i32, 
   const rowScale = part.rowScales + (<usize> row << 2);
   scores1Int8(s, part.queries + <usize> row * bytes, rowScale, k, keyScales, codes, (here + 7) >> 3);
   const f = softmaxRow(s, here, maximumOf(part, state, row), totalOf(part, state, row));
-  const scale = packWeight(part.weights, s, valueScales, here);
+  const scale = packWeight(part.weights, s, part.times, here);
   mix1Int8(state + <usize> row * tileBytes, part.weights, scale, v, f, here, tiles);
 }

@@ -26,6 +26,7 @@ export class Part {
   s: usize;
   weights: usize;
   factors: usize;
+  times: usize;
   rowScales: usize;
   queries: usize;
   state: usize;
