@@ -48,7 +48,7 @@ Deno.test("two samples make a line, one a proportion, and more data never takes 
 });
 
 Deno.test("what does not fit, or would take too long to try, is said and not guessed", async () => {
-  const recipe = chooseRecipe({ recipe: "speed-q" });
+  const recipe = chooseRecipe({ recipe: "speed-q-paper" });
   const late = await estimate(recipe, { budget: 0 });
   assertEquals(late.stages.map(({ seconds }) => seconds), [undefined, undefined, undefined]);
   assertEquals([late.seconds, late.bytes], [undefined, undefined]);
