@@ -91,17 +91,19 @@ const asked = [await questionsOf("dev"), ...(args.tune ? [await questionsOf("tun
 async function jobOf(row: Row, seed: number): Promise<Job> {
   const recipe = row.recipe?.(seed) ?? null;
   // What a recipe is called does not change what it does.
-  const fingerprint = await digest([recipe?.stages ?? null, recipe ? seed : 0, content]);
+  const own = row.begun ? 0 : seed;
+  const fingerprint = await digest([recipe?.stages ?? null, recipe ? own : 0, content]);
   const title = row.seeded ? `${row.id}, seed ${seed}` : row.id;
-  return { ...common, title, fingerprint, recipe, seed, questions: asked };
+  return { ...common, title, fingerprint, recipe, seed: own, questions: asked };
 }
 
 /** The runs in the order in which they are made: all rows once before any row again. */
-const jobs: { row: Row; job: Job }[] = [];
+const jobs: { row: Row; seed: number; job: Job }[] = [];
 for (const seed of seeds) {
   for (const row of chosen) {
     if (!row.seeded && seed !== seeds[0]) continue;
-    jobs.push({ row, job: await jobOf(row, row.seeded ? seed : 0) });
+    const own = row.seeded ? seed : 0;
+    jobs.push({ row, seed: own, job: await jobOf(row, own) });
   }
 }
 
@@ -126,7 +128,7 @@ if (!args.table) {
       child?.kill(signal);
     });
   }
-  for (const [i, { row, job }] of jobs.entries()) {
+  for (const [i, { row, seed, job }] of jobs.entries()) {
     if (controller.signal.aborted) break;
     if (!isComplete(readRecord(records, job.fingerprint), job)) {
       console.error(`[${i + 1} of ${jobs.length}] ${job.title}`);
@@ -144,7 +146,7 @@ if (!args.table) {
     }
     const record = readRecord(records, job.fingerprint)!;
     const { id, name, section, bits } = row;
-    writeJson(`${out}/${id}.seed-${job.seed}.json`, { id, name, section, bits, ...record });
+    writeJson(`${out}/${id}.seed-${seed}.json`, { id, name, section, bits, ...record });
   }
 }
 

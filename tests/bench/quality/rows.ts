@@ -22,6 +22,8 @@ export interface Row {
   readonly control?: string | undefined;
   /** Whether it is run once per seed; others are run with seed 0. */
   readonly seeded: boolean;
+  /** Whether only the language stage has the run's seed: what comes before is that of seed 0, and done once. */
+  readonly begun?: boolean | undefined;
   /** What is done; none is the model as it is. */
   readonly recipe?: (seed: number) => Recipe;
 }
@@ -138,7 +140,10 @@ function reference(bits: 4 | 2): Row {
 /** Steps of the language stage in ablations: their rows are compared with each other only, and there are many. */
 export const ABLATION_STEPS = 40;
 
-/** The paper's table 5, at 2 bits, all rows with {@linkcode ABLATION_STEPS}. Equal recipes are run once. */
+/**
+ * The paper's table 5, at 2 bits, all rows with {@linkcode ABLATION_STEPS}. Equal recipes are run once, and the stages
+ * before the language stage, too.
+ */
 function ablations(): Row[] {
   const gammas = [0, 0.5, 1, "adaptive"] as const;
   const trained = TRAINED.toReversed().flatMap((recipe) => [
@@ -183,8 +188,8 @@ function ablations(): Row[] {
 function made(name: string, id: string, recipe: (seed: number) => Recipe): Row {
   return {
     ...{ id: `${PAPER}-2-${id}`, name: `${PAPER}: ${name}`, section: "ablations" },
-    ...{ bits: 2, seeded: true },
-    recipe: (seed) => shortened(recipe(seed)),
+    ...{ bits: 2, seeded: true, begun: true },
+    recipe: (seed) => shortened(recipe(0), seed),
   };
 }
 
@@ -196,19 +201,22 @@ function ablation(
 ): Row {
   return {
     ...{ id: `${recipe}-2-${id}`, name: `${recipe}: ${name}`, section: "ablations" },
-    ...{ bits: 2, seeded: true },
+    ...{ bits: 2, seeded: true, begun: true },
     recipe: (seed) =>
-      shortened(editLanguage(chooseRecipe({ recipe, bits: 2, seed }), (stage) => ({
-        ...stage,
-        training: { ...stage.training!, ...change(stage.training!) },
-      }))),
+      shortened(
+        editLanguage(chooseRecipe({ recipe, bits: 2, seed: 0 }), (stage) => ({
+          ...stage,
+          training: { ...stage.training!, ...change(stage.training!) },
+        })),
+        seed,
+      ),
   };
 }
 
-function shortened(recipe: Recipe): Recipe {
+function shortened(recipe: Recipe, seed: number): Recipe {
   return editLanguage(recipe, (stage) => ({
     ...stage,
-    training: { ...stage.training!, steps: ABLATION_STEPS },
+    training: { ...stage.training!, steps: ABLATION_STEPS, seed },
   }));
 }
 
