@@ -26,6 +26,7 @@ import { type Plan, planRecipe } from "./plan.ts";
 import { type Recipe, rulesOf, stageNeedsData } from "./recipe.ts";
 import { type Progress, type RunOptions, runPlan, type StageReport } from "./run.ts";
 import { Shelf } from "./shelf.ts";
+import { checkTrainingMemory } from "./training_memory.ts";
 import { openExamples } from "./stages/examples.ts";
 
 /** How to quantize. */
@@ -64,6 +65,9 @@ export interface QuantizeReport {
   readonly peakMemory: number;
 }
 
+/** What WebAssembly can address. */
+const MOST_MEMORY = 2 ** 32;
+
 /**
  * Quantizes a Hugging Face folder into a packed file, given by its path or as a sink. The file is written aside and
  * renamed when it is complete. The whole plan is checked before any work.
@@ -79,6 +83,7 @@ export async function quantize(
   try {
     const plan = planRecipe(recipe, open.tensors);
     checkData(recipe, options);
+    checkTrainingMemory(plan, Math.min(options.maxMemory ?? MOST_MEMORY, MOST_MEMORY));
     options.onPlan?.(plan);
     if (typeof out === "string") checkOutput(open, out);
     engine = await Engine.create(options);
