@@ -54,7 +54,7 @@ export const demo: Verb = {
   examples: [
     [
       "lobit demo",
-      "trains 2 bits: accuracy and answers before and after, in three to four minutes",
+      "trains 2 bits: accuracy and answers before and after, in about three minutes",
     ],
     ["lobit demo --recipe fast", "the same without training, in about a minute"],
   ],
@@ -115,12 +115,22 @@ async function pack(
   { calibration, options, console, signal }: Work,
 ): Promise<OpenModel> {
   const name = `pocket-${recipe}-${BITS}bit.lobit`;
-  const progress = startProgress(console, `quantizing to ${BITS} bits, recipe ${recipe}`);
+  // A bar per stage: how long one takes says nothing of the next.
+  let progress = startProgress(console, `${BITS} bits, ${recipe}`);
+  let place = 1;
   const how = {
     ...options,
     ...{ bits: BITS, recipe, signal, quick: true },
     ...(recipe !== "rtn" && { data: openChatData(calibration).items, journal: false }),
-    onProgress: ({ done, total, name }: Progress) => progress.update(done, total, name),
+    onProgress: ({ at, stage, step, name }: Progress) => {
+      if (at.place !== place) {
+        progress.end();
+        progress = startProgress(console, `${BITS} bits, ${recipe}, stage ${at.place}, ${stage}`);
+        place = at.place;
+      }
+      const { done, total } = step ? { done: step.step, total: step.steps } : at;
+      progress.update(done, total, name);
+    },
   };
   try {
     if (folder !== undefined) {
