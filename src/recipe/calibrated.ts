@@ -11,7 +11,7 @@ import type { CalibrationRequests } from "./calibration_data.ts";
 import { languageFeed, languageStates, visionFeed, visionStates } from "./feed.ts";
 import type { Plan } from "./plan.ts";
 import { projections, refitProjector, type RefitReport } from "./projector.ts";
-import { matches, needsData, type Stage } from "./recipe.ts";
+import { equalizes, formatsOf, needsData, type Stage } from "./recipe.ts";
 import { clipPart } from "./stages/clip.ts";
 
 /** What calibrated methods look at. */
@@ -90,7 +90,6 @@ export function calibratedStages(
       if (part.name === "vision" && !sees) {
         throw badRequest("Calibrating the vision part needs pictures, and the data has none.");
       }
-      const how = CALIBRATED[method];
       const tower = part.name === "vision";
       return quantizeBlocks({
         ops,
@@ -99,7 +98,7 @@ export function calibratedStages(
         feed: tower ? vision : words[stage.calibrate ?? "prompts"],
         teacher: tower ? seen : read.get(stage.calibrate)!,
         student: tower ? visionStates(ops, vlm, vision) : heard(stage.calibrate),
-        method: { ...how, equalize: how.equalize || (stage.equalize ?? false) },
+        method: { ...CALIBRATED[method], equalize: equalizes(stage) },
         tokens,
         seed,
         steps: stage.steps,
@@ -111,9 +110,6 @@ export function calibratedStages(
     },
     refit: () => refitProjector(ops, vlm, vision, projected, undefined, signal),
     clip(part, { calibrate }, patterns, formats) {
-      const chosen = new Map(
-        [...formats].filter(([name]) => patterns.some((pattern) => matches(pattern, name))),
-      );
       const feed = words[calibrate ?? "prompts"];
       if (feed.chunks.length === 0) {
         throw badRequest("Clipping the language part needs calibration data, and found none.");
@@ -123,7 +119,7 @@ export function calibratedStages(
         part,
         feed,
         heard(calibrate),
-        chosen,
+        formatsOf(patterns, formats),
         signal,
       );
     },

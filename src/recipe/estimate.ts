@@ -15,7 +15,7 @@ import {
   openCalibration,
 } from "./calibration_data.ts";
 import type { Plan } from "./plan.ts";
-import { matches, needsData, type Recipe, type Stage } from "./recipe.ts";
+import { formatsOf, needsData, type Recipe, type Stage, stageNeedsData } from "./recipe.ts";
 import {
   blockSeconds,
   clipSeconds,
@@ -213,8 +213,7 @@ async function tryStage(
   const { requests = [], texts = [] } = calibration ?? {};
   const spoken = stage.calibrate === "text" || requests.length === 0 ? texts : requests;
   const pictures = calibration?.pictures ?? requests;
-  const looks = needsData(method) || method === "train";
-  const rounded = looks ? outsideBlocks(part) : linearsOf(part);
+  const rounded = stageNeedsData(stage) ? outsideBlocks(part) : linearsOf(part);
   let seconds = roundingSeconds(trial, rounded, method === "rtn-clip");
   let states = 0;
   if (method === "refit") {
@@ -227,7 +226,7 @@ async function tryStage(
   } else if (method === "train") {
     const { clip } = stage;
     if (clip) {
-      const chosen = new Map([...formats].filter(([name]) => clip.some((it) => matches(it, name))));
+      const chosen = formatsOf(clip, formats);
       const found = await clipSeconds(trial, chosen, { requests: spoken, times });
       seconds += found.seconds;
       states = found.states;

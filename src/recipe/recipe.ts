@@ -151,6 +151,22 @@ export function stageNeedsData({ method }: Stage): boolean {
   return needsData(method) || method === "train";
 }
 
+/** Whether a stage scales channels before it quantizes. */
+export function equalizes({ method, equalize = false }: Stage): boolean {
+  return equalize ||
+    (method in CALIBRATED && CALIBRATED[method as CalibratedMethod].equalize);
+}
+
+/** The formats of the linears whose names match one of the patterns. */
+export function formatsOf(
+  patterns: readonly string[],
+  formats: ReadonlyMap<string, Format>,
+): Map<string, Format> {
+  return new Map(
+    [...formats].filter(([name]) => patterns.some((pattern) => matches(pattern, name))),
+  );
+}
+
 /** The rules that a stage has for each part it quantizes. */
 export function rulesOf(stage: Stage): readonly Pick<Stage, "part" | "rules">[] {
   return [stage, ...stage.along ?? []];

@@ -5,7 +5,6 @@ import type { Format } from "../formats/format.ts";
 import type { Linear } from "../formats/weight.ts";
 import { joinPath } from "../io/host.ts";
 import { linearsOf, type Part, partsOf, vectorsOf, type Vlm } from "../models/vlm.ts";
-import { CALIBRATED, type CalibratedMethod } from "../quant/methods.ts";
 import { type Coder, packLinear, replaceWeight } from "../quant/pack_linear.ts";
 import { roundClipped, roundToNearest } from "../quant/round.ts";
 import type { StepReport } from "../train/trainer.ts";
@@ -15,7 +14,7 @@ import type { BlockReport } from "./blocks.ts";
 import { calibratedStages, type Calibration } from "./calibrated.ts";
 import type { Changed, Journal } from "./journal.ts";
 import type { Plan } from "./plan.ts";
-import { type Method, needsData, type Stage } from "./recipe.ts";
+import { equalizes, type Method, needsData, type Stage, stageNeedsData } from "./recipe.ts";
 import type { Shelf } from "./shelf.ts";
 import type { Progress, StageReport } from "./stage_report.ts";
 import { type TrainingData, trainStage } from "./training.ts";
@@ -171,7 +170,7 @@ class Run {
   async #round(stage: Stage, part: Part): Promise<void> {
     const { memory } = this.#engine;
     const inBlocks = new Set(part.blocks.flatMap(({ linears }) => linears));
-    const looks = needsData(stage.method) || stage.method === "train";
+    const looks = stageNeedsData(stage);
     for (const linear of linearsOf(part)) {
       const format = this.#formats.get(linear.name);
       if (!format || linear.weight.kind === "packed" || (looks && inBlocks.has(linear))) continue;
@@ -271,12 +270,6 @@ class Run {
 /** A stage's name in the journal. */
 function pieceOf({ part }: Stage, index: number): string {
   return `stage-${index + 1}-${part}`;
-}
-
-/** Whether a stage scales channels before it quantizes. */
-function equalizes({ method, equalize = false }: Stage): boolean {
-  return equalize ||
-    (method in CALIBRATED && CALIBRATED[method as CalibratedMethod].equalize === true);
 }
 
 /** Everything that a stage may change. */

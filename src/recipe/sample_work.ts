@@ -12,7 +12,7 @@ import type { Engine } from "../../wasm/mod.ts";
 import { quantizeBlocks } from "./blocks.ts";
 import { copyIn } from "./feed.ts";
 import { projections, refitProjector } from "./projector.ts";
-import { rulesOf, type Stage } from "./recipe.ts";
+import { equalizes, rulesOf, type Stage } from "./recipe.ts";
 import { type Fed, feedOf, type SampleData, type Trial, visionFed } from "./sample_feed.ts";
 import { clipPart } from "./stages/clip.ts";
 import { trainStage } from "./training.ts";
@@ -73,7 +73,7 @@ export async function blockSeconds(
         part: { ...part, blocks: [block] },
         teacher: states(ops),
         student: states(ops),
-        method: { ...how, equalize: how.equalize || (stage.equalize ?? false) },
+        method: { ...how, equalize: equalizes(stage) },
       };
       const seconds = await timed(() => quantizeBlocks(work));
       restore.now();

@@ -3,15 +3,14 @@
 // of stages the vision tower's blocks may learn along, and where nothing is to be quantized everything learns at full
 // precision, which tells what more training on the same data does by itself.
 import { type Format, formatName } from "../../formats/format.ts";
-import type { Linear } from "../../formats/weight.ts";
 import { packCoded, replaceWeight } from "../../quant/pack_linear.ts";
-import { type Vector, vectorsOf } from "../../models/vlm.ts";
+import { linearsOf, type Vector, vectorsOf } from "../../models/vlm.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { ExampleSource } from "../../train/batch.ts";
 import { FakeQuant } from "../../train/fake_quant.ts";
-import { narrow, widen } from "../../train/trainable.ts";
+import { widen } from "../../train/trainable.ts";
 import type { StepReport } from "../../train/trainer.ts";
-import { isNarrow, keepDtypes, widened } from "./projector.ts";
+import { keepDtypes, widened } from "./projector.ts";
 import type { TrainingSettings } from "./settings.ts";
 import { type Named, runTraining, type StageModel, type StageOptions } from "./train_stage.ts";
 
@@ -39,9 +38,12 @@ export async function trainLanguage(
   const { language, projector, vision } = model.vlm;
   const { tower = false, originals } = options;
   const detail = [...formats].map(([name, format]) => `${name}=${formatName(format)}`);
-  const restore = keepDtypes(memory, projector);
+  const blocks = tower ? [...language.blocks, ...vision.blocks] : language.blocks;
+  const restore = keepDtypes(memory, [
+    ...linearsOf(projector),
+    ...blocks.flatMap(({ linears }) => linears),
+  ]);
   const fakes: FakeQuant[] = [];
-  const narrower: Linear[] = [];
   const { slack, scales, lr, scaleLr, projectorLr = lr, visionLr = lr } = settings;
 
   /** Makes blocks trainable. */
@@ -49,10 +51,7 @@ export async function trainLanguage(
     const weights = blocks.flatMap(({ linears }) => linears).map((linear): Named => {
       const name = `${linear.name}.weight`;
       const format = formats.get(linear.name);
-      if (!format) {
-        if (isNarrow(linear)) narrower.push(linear);
-        return { name, tensor: widen(memory, linear) };
-      }
+      if (!format) return { name, tensor: widen(memory, linear) };
       const original = originals?.get(linear.name);
       const fake = new FakeQuant(model.engine, linear, format, { slack, scales, original });
       fakes.push(fake);
@@ -86,7 +85,6 @@ export async function trainLanguage(
     return reports;
   } finally {
     for (const fake of fakes) fake.close();
-    for (const linear of narrower) narrow(memory, linear);
     restore();
   }
 }

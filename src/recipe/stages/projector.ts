@@ -17,7 +17,7 @@ export async function trainProjector(
   options: StageOptions = {},
 ): Promise<StepReport[]> {
   const { projector } = model.vlm;
-  const restore = keepDtypes(model.engine.memory, projector);
+  const restore = keepDtypes(model.engine.memory, linearsOf(projector));
   try {
     return await runTraining({ name: "projector" }, model, examples, settings, options, () => ({
       groups: [{ tensors: widened(model.engine.memory, projector), lr: settings.lr }],
@@ -37,13 +37,10 @@ export function widened(memory: Memory, projector: ProjectorPart): Named[] {
   return [...weights, ...vectorsOf(projector)];
 }
 
-/** Whether a linear's weight is bf16. */
-export function isNarrow({ weight }: Linear): boolean {
-  return weight.kind === "dense" && weight.tensor.dtype === "bf16";
-}
-
-/** Remembers which of the projector's weights are bf16; the result makes them so again. */
-export function keepDtypes(memory: Memory, projector: ProjectorPart): () => void {
-  const narrower = linearsOf(projector).filter(isNarrow);
+/** Remembers which weights are bf16; the result makes those so again that are dense then. */
+export function keepDtypes(memory: Memory, linears: readonly Linear[]): () => void {
+  const narrower = linears.filter(({ weight }) =>
+    weight.kind === "dense" && weight.tensor.dtype === "bf16"
+  );
   return () => narrower.forEach((linear) => narrow(memory, linear));
 }
