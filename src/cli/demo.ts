@@ -17,7 +17,7 @@ import type { Progress } from "../recipe/run.ts";
 import type { EngineOptions } from "../../wasm/mod.ts";
 import type { Console } from "./console.ts";
 import { ENGINE_FLAGS } from "./flags.ts";
-import { startProgress } from "./progress.ts";
+import { startProgress, startStages } from "./progress.ts";
 import { bytesText, table } from "./text.ts";
 import { engineOptions, type Verb } from "./verb.ts";
 
@@ -115,22 +115,17 @@ async function pack(
   { calibration, options, console, signal }: Work,
 ): Promise<OpenModel> {
   const name = `pocket-${recipe}-${BITS}bit.lobit`;
-  // A bar per stage: how long one takes says nothing of the next.
-  let progress = startProgress(console, `${BITS} bits, ${recipe}`);
-  let place = 1;
+  const label = `${BITS} bits, ${recipe}`;
+  const progress = startStages(
+    console,
+    label,
+    ({ place }, stage) => `${label}, stage ${place}, ${stage}`,
+  );
   const how = {
     ...options,
     ...{ bits: BITS, recipe, signal, quick: true },
     ...(recipe !== "rtn" && { data: openChatData(calibration).items, journal: false }),
-    onProgress: ({ at, stage, step, name }: Progress) => {
-      if (at.place !== place) {
-        progress.end();
-        progress = startProgress(console, `${BITS} bits, ${recipe}, stage ${at.place}, ${stage}`);
-        place = at.place;
-      }
-      const { done, total } = step ? { done: step.step, total: step.steps } : at;
-      progress.update(done, total, name);
-    },
+    onProgress: (done: Progress) => progress.update(done, done.name),
   };
   try {
     if (folder !== undefined) {

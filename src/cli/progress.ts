@@ -1,5 +1,6 @@
 // Progress of long work on standard error: one line redrawn on a terminal, a plain line every few seconds otherwise. The
 // time left comes from the units of work done since the start; nothing is claimed before a second has passed.
+import type { Progress as RunProgress, StageProgress } from "../recipe/run.ts";
 import type { Console } from "./console.ts";
 
 const QUIET_MS = 1000;
@@ -54,6 +55,32 @@ export function startProgress(
       if (drawn) console.err("\r\x1b[2K");
       drawn = false;
     },
+  };
+}
+
+/**
+ * A display that begins anew with every stage of a run, for each has a pace of its own; it starts as `first`.
+ *
+ * @param label of a stage, by its place and name.
+ */
+export function startStages(
+  console: Pick<Console, "err" | "errIsTerminal" | "width">,
+  first: string,
+  label: (at: StageProgress, stage: string) => string,
+): { update(progress: RunProgress, note: string): void; end(): void } {
+  let display = startProgress(console, first);
+  let place = 0;
+  return {
+    update({ stage, at, step }, note) {
+      if (at.place !== place) {
+        display.end();
+        display = startProgress(console, label(at, stage));
+        place = at.place;
+      }
+      const { done, total } = step ? { done: step.step, total: step.steps } : at;
+      display.update(done, total, note);
+    },
+    end: () => display.end(),
   };
 }
 

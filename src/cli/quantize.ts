@@ -5,7 +5,7 @@ import { chooseRecipe, type RecipeChoice, RECIPES } from "../recipe/choose.ts";
 import { quantize as quantizeModel } from "../recipe/quantize.ts";
 import { parseRule } from "../recipe/recipe.ts";
 import { type Arguments, ENGINE_FLAGS } from "./flags.ts";
-import { duration, startProgress } from "./progress.ts";
+import { duration, startStages } from "./progress.ts";
 import { ownRecipe, readData, tellBad } from "./data.ts";
 import { estimateOf, estimateText } from "./estimate.ts";
 import { adjustedTexts, planJson, planText, reportPlan } from "./plan_text.ts";
@@ -172,8 +172,11 @@ export const quantize: Verb = {
         return { model, ...planJson(plan, open.tensors), estimate };
       }
       const start = performance.now();
-      let progress = startProgress(console, "loading");
-      let place = 0;
+      const progress = startStages(
+        console,
+        "loading",
+        ({ place, places }, stage) => `stage ${place} of ${places}, ${stage}`,
+      );
       const reporter = wanted &&
         new Reporter(wanted, { open, recipe, engine: options, console, signal });
       try {
@@ -193,16 +196,10 @@ export const quantize: Verb = {
               say(planText(model, plan, open.tensors));
               reporter?.plan(reportPlan(plan, open.tensors), adjustedTexts(plan));
             },
-            onProgress({ stage, at, memory, step, name }) {
-              if (at.place !== place) {
-                // Each stage has a pace of its own.
-                progress.end();
-                progress = startProgress(console, `stage ${at.place} of ${at.places}, ${stage}`);
-                place = at.place;
-              }
+            onProgress(done) {
+              const { name, step, memory } = done;
               const note = step ? `${name}, loss ${step.loss.toFixed(3)}` : name;
-              const { done, total } = step ? { done: step.step, total: step.steps } : at;
-              progress.update(done, total, `${note}, ${bytesText(memory)}`);
+              progress.update(done, `${note}, ${bytesText(memory)}`);
             },
           });
         const done = await (reporter ? reporter.run(work) : work());

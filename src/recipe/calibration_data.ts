@@ -1,5 +1,6 @@
 // Data that calibration looks at, by kind: conversations serve every part; pictures alone, where given, take their place
-// for the vision part and the projector's fit; plain text serves the language part, alone or where a stage says so.
+// for the vision part and the projector's fit; plain text serves the language part, alone or where a stage says so. And
+// how much of the conversations training reads.
 import { badRequest, LobitError, throwIfAborted } from "../base/errors.ts";
 import { makeDataSet } from "../data/bad_share.ts";
 import { readImage } from "../data/files.ts";
@@ -61,6 +62,17 @@ export function itemsToCalibrate(
   },
 ): number {
   return calibrationItems ?? (quick ? ITEMS.quick : ITEMS.usual);
+}
+
+/** No more conversations than the longest training reads: the others need not be prepared. */
+export function everRead(
+  recipe: Recipe,
+  data: readonly ChatItem[],
+  seed: number,
+): readonly ChatItem[] {
+  const read = recipe.stages.map(({ training }) => training ? training.steps * training.batch : 0);
+  const count = Math.max(1, ...read);
+  return count < data.length ? sampleItems(data, { seed, count }) : data;
 }
 
 /** Tokens of one text; longer paragraphs are cut. */

@@ -10,6 +10,7 @@ import type { ExampleSource } from "../train/batch.ts";
 import { Engine, type EngineOptions } from "../../wasm/mod.ts";
 import {
   type CalibrationRequests,
+  everRead,
   type GivenData,
   itemsToCalibrate,
   openCalibration,
@@ -166,6 +167,7 @@ async function readSample(
     return { calibration, examples: undefined, times, dataSeconds, much };
   }
   const batch = Math.max(...training.map(({ batch }) => batch));
+  const all = everRead(recipe, data, seed).length;
   const items = sampleItems(data, { seed, count: Math.min(batch, SAMPLE, data.length) });
   const read = async (maxTiles?: number) =>
     await openExamples(items, open.assets, vlm.input, { maxBadShare: 1, signal, maxTiles });
@@ -181,8 +183,8 @@ async function readSample(
   return {
     ...{ calibration, times },
     examples: first(examples, Math.max(...training.map(({ tokens }) => tokens))),
-    dataSeconds: dataSeconds + reading * data.length / items.length,
-    much: { all: data.length, tokens },
+    dataSeconds: dataSeconds + reading * all / items.length,
+    much: { all, tokens },
   };
 }
 

@@ -1,7 +1,5 @@
 // A model folder in, a packed file out: opens, plans, loads, runs the recipe and writes.
 import { badRequest, throwIfAborted } from "../base/errors.ts";
-import type { ChatItem } from "../data/items.ts";
-import { sampleItems } from "../data/sample.ts";
 import { formatName } from "../formats/format.ts";
 import type { ByteSink } from "../io/bytes.ts";
 import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
@@ -16,6 +14,7 @@ import { chooseRecipe, type RecipeChoice } from "./choose.ts";
 import { Journal } from "./journal.ts";
 import {
   type CalibrationRequests,
+  everRead,
   type GivenData,
   itemsToCalibrate,
   type LeftOut,
@@ -152,11 +151,12 @@ async function resources(
   const calibration = openCalibration(recipe, options, assets, vlm, {
     ...{ count, seed, maxBadShare, onLeftOut, signal },
   });
+  const read = everRead(recipe, data, seed);
   const examples = recipe.stages.some(({ method }) => method === "train")
-    ? await openExamples(everSeen(recipe, data, seed), assets, vlm.input, { maxBadShare, signal })
+    ? await openExamples(read, assets, vlm.input, { maxBadShare, signal })
     : undefined;
   if (examples && examples.bad.length > 0) {
-    onLeftOut?.("conversations to train on", examples.bad, data.length);
+    onLeftOut?.("conversations to train on", examples.bad, read.length);
   }
   let teacher: Promise<Vlm> | undefined;
   const keeps = work !== undefined || options.shelf !== undefined;
@@ -191,13 +191,6 @@ async function resources(
       ),
     }),
   };
-}
-
-/** No more conversations than the longest training reads: the others need not be prepared. */
-function everSeen(recipe: Recipe, data: readonly ChatItem[], seed: number): readonly ChatItem[] {
-  const read = recipe.stages.map(({ training }) => training ? training.steps * training.batch : 0);
-  const count = Math.max(1, ...read);
-  return count < data.length ? sampleItems(data, { seed, count }) : data;
 }
 
 /** What decides the outcome of each stage but the last, besides model and data: the stages up to it and their formats. */
