@@ -90,8 +90,8 @@ export class Engine {
   }
 
   /**
-   * Runs one kernel over `items` pieces of work on all threads, `grain` pieces per ticket. Arguments go by position;
-   * `wasm/kernels/` has a typed function per kernel.
+   * Runs one kernel over `items` pieces of work on all threads; fewer than `grain` pieces are not worth another
+   * thread's while. Arguments go by position; `wasm/kernels/` has a typed function per kernel.
    */
   call(
     op: Op,
@@ -114,7 +114,13 @@ export class Engine {
     const workers = this.#pool?.size ?? 0;
     let state: number;
     try {
-      state = this.#exports.dispatch(op, items, Math.max(1, grain), workers, this.#maySleep);
+      state = this.#exports.dispatch(
+        op,
+        items,
+        Math.max(1, Math.ceil(grain)),
+        workers,
+        this.#maySleep,
+      );
     } catch (trap) {
       throw this.#lost(`the caller's thread trapped (${trap})`, trap);
     }

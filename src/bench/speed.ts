@@ -4,6 +4,7 @@ import { Random } from "../base/random.ts";
 import type { Linear } from "../formats/weight.ts";
 import { encodeImages, type Job, runJobs } from "../generate/decode_loop.ts";
 import type { Runnable } from "../generate/model.ts";
+import { likeliest } from "../generate/sampler.ts";
 import { linearsOf, type Part } from "../models/vlm.ts";
 import { byteLength } from "../tensor/tensor.ts";
 import { Op } from "../../wasm/mod.ts";
@@ -166,7 +167,7 @@ async function times(
   const job: Job = {
     request: { prompt: { ids, images: [] }, images: [] },
     maxTokens: tokens,
-    choose: largest,
+    choose: likeliest,
     accept() {
       first ||= performance.now();
       return ++count >= tokens;
@@ -174,13 +175,6 @@ async function times(
   };
   await runJobs(model, [job]);
   return { first: (first - start) / 1000, rest: (performance.now() - first) / 1000 };
-}
-
-/** The likeliest token, as the greedy sampler takes it. */
-function largest(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
-  return best;
 }
 
 function visionSeconds(model: Runnable, tiles: number): Promise<number> {

@@ -60,7 +60,7 @@ export function sampleToken(
   checkSamplerOptions(options);
   const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = options;
   const scores = repetitionPenalty === 1 ? logits : penalize(logits, history, repetitionPenalty);
-  const best = argmax(scores);
+  const best = likeliest(scores);
   if (temperature === 0) return best;
 
   const top = scores[best]!;
@@ -109,21 +109,22 @@ function penalize(logits: Float32Array, history: Iterable<number>, penalty: numb
   return scores;
 }
 
-function argmax(scores: Float32Array): number {
-  let best = 0;
+/** The id of the largest score. NaN, +Infinity and nothing above -Infinity are internal errors. */
+export function likeliest(scores: Float32Array): number {
+  let best = -1, top = -Infinity;
   for (let id = 0; id < scores.length; id++) {
     const score = scores[id]!;
+    // NaN is not at most anything, so that one comparison serves nearly all tokens.
+    if (score <= top) continue;
     if (!(score < Infinity)) {
       throw new LobitError(
         "internal",
         `The model's logit of token ${id} is ${score}; its arithmetic went wrong.`,
       );
     }
-    if (score > scores[best]!) best = id;
+    [best, top] = [id, score];
   }
-  if (!(scores[best]! > -Infinity)) {
-    throw new LobitError("internal", "The model allows no token at all.");
-  }
+  if (best < 0) throw new LobitError("internal", "The model allows no token at all.");
   return best;
 }
 

@@ -151,6 +151,30 @@ Deno.test("An access beyond the memory is a LobitError on one and on three threa
   }
 });
 
+Deno.test("Every item of a job is computed once, however many there are and whoever takes them", async () => {
+  const block = 1024;
+  for (const threads of [2, 3, 8]) {
+    const engine = await Engine.create({ threads });
+    try {
+      const most = 300;
+      const x = engine.memory.allocate(4 * block * most),
+        ones = engine.memory.allocate(4 * block * most);
+      engine.memory.f32(ones, block * most).fill(1);
+      const values = engine.memory.f32(x, block * most);
+      for (const items of [1, 2, 7, 8, 9, 31, 32, 33, 97, most]) {
+        for (const grain of [1, 2, 2.5, 5, 40]) {
+          values.fill(0);
+          engine.call(Op.Add, items, grain, [x, x, ones, block * items]);
+          const wrong = values.findIndex((value, i) => value !== (i < block * items ? 1 : 0));
+          assertEquals(wrong, -1, `${threads} threads, ${items} items, at least ${grain} each`);
+        }
+      }
+    } finally {
+      engine.close();
+    }
+  }
+});
+
 Deno.test("A worker that traps on its own is noticed by the caller", async () => {
   const memory = new Memory();
   memory.allocate(1);

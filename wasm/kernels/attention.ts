@@ -101,11 +101,6 @@ function check(engine: Engine, shape: AttentionShape, cached?: KvKind): Extent {
   return { most, mostKeys };
 }
 
-/** Items per ticket: one, unless there are so many that handing them out would cost. */
-function grainOf(engine: Engine, items: number): number {
-  return Math.ceil(items / (engine.threads * 32));
-}
-
 /** How a call is cut into items. */
 interface Plan {
   /** Most rows of a part. */
@@ -176,7 +171,7 @@ export function attend(engine: Engine, attention: Attention): void {
     spans,
     room ?? NULL,
   ];
-  engine.call(Op.Attend, items, grainOf(engine, items), ints, [attention.scale]);
+  engine.call(Op.Attend, items, 1, ints, [attention.scale]);
   if (spans > 0) engine.call(Op.AttendJoin, items / spans, 1, ints, [attention.scale]);
 }
 
@@ -241,7 +236,7 @@ export function attendBackward(engine: Engine, call: AttentionBackward): void {
     const parts = Math.ceil(rows / BACKWARD_ROWS);
     const items = sequenceCount * kvHeads * parts;
     const ints = [to, ...shared, BACKWARD_ROWS, parts, call.dout, call.out, ...places];
-    engine.call(op, items, grainOf(engine, items), ints, [call.scale]);
+    engine.call(op, items, 1, ints, [call.scale]);
   };
   job(Op.AttendBackwardQueries, call.dq, most * (heads / kvHeads), []);
   job(Op.AttendBackwardKeys, call.dk, mostKeys, [call.dv, call.k, call.v]);

@@ -2,7 +2,6 @@
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import { NULL, type Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /** What a column sums, as in kernels/columns.ts. */
 export const PLAIN = 0;
@@ -24,7 +23,7 @@ export function reduceColumns(
   mode: number,
 ): void {
   const items = Math.ceil(dim / WIDTH);
-  const grain = share(engine, items, 16384 / (WIDTH * Math.max(1, tokens)));
+  const grain = 16384 / (WIDTH * Math.max(1, tokens));
   engine.call(Op.SumColumns, items, grain, [out, x, y, moments, tokens, dim, mode]);
 }
 
@@ -55,7 +54,7 @@ export function addScaled(
   tokens: number,
   dim: number,
 ): void {
-  engine.call(Op.AddScaled, tokens, share(engine, tokens, 8192 / dim), [out, x, y, scale, dim]);
+  engine.call(Op.AddScaled, tokens, 8192 / dim, [out, x, y, scale, dim]);
 }
 
 /** out = scale[j] · y, f32 [tokens, dim]: the gradient of a scaled branch. In place allowed. */
@@ -67,5 +66,5 @@ export function scaleRows(
   tokens: number,
   dim: number,
 ): void {
-  engine.call(Op.ScaleRows, tokens, share(engine, tokens, 8192 / dim), [out, y, scale, dim]);
+  engine.call(Op.ScaleRows, tokens, 8192 / dim, [out, y, scale, dim]);
 }

@@ -38,9 +38,12 @@ export interface Gemm {
 /** The register tile of kernels/tile.ts. */
 const TILE_ROWS = 5;
 const TILE_COLUMNS = 8;
-/** Largest block: 256 steps of both packed operands and the edge tile fit the 1 MiB of scratch. */
-const MOST_ROWS = 340;
-const MOST_COLUMNS = 512;
+/**
+ * Largest block: 256 steps of both packed operands and the block of out take 620 KB, which leaves room in a second-level
+ * cache of 1 MB; and blocks of a millisecond or two even out threads of different speed.
+ */
+const MOST_ROWS = 180;
+const MOST_COLUMNS = 256;
 /** Up to here reading B in place beats packing it. */
 const FEW = 3;
 /** Multiply-adds that are worth handing to another thread. */
@@ -96,7 +99,7 @@ function fewRows(engine: Engine, product: Gemm, bf16: boolean): void {
     engine.call(
       byColumns ? Op.GemvColumns : Op.GemvRows,
       items,
-      grain(engine, items, each * m * k),
+      WORTH_SHARING / (each * m * k),
       [
         ...[product.out, x, product.b, m, n, k, n, 1, product.bias ?? NULL, 0, 1],
         ...[Number(product.accumulate ?? false), byColumns ? bCol : bRow, Number(bf16)],
@@ -112,18 +115,11 @@ function fewColumns(engine: Engine, product: Gemm, bf16: boolean): void {
   const inPlace = !bf16 && bRow === 1 && (bCol === k || n === 1);
   withOperand(engine, inPlace, product.b, n, k, bCol, bRow, bf16, (x) => {
     const items = Math.ceil(m / 4);
-    engine.call(Op.GemvColumns, items, grain(engine, items, 4 * n * k), [
+    engine.call(Op.GemvColumns, items, WORTH_SHARING / (4 * n * k), [
       ...[product.out, x, product.a, n, m, k, 1, n, product.bias ?? NULL, 1, 0],
       ...[Number(product.accumulate ?? false), aRow, 0, Number(product.exact ?? false)],
     ]);
   });
-}
-
-function grain(engine: Engine, items: number, products: number): number {
-  return Math.max(
-    Math.ceil(WORTH_SHARING / products),
-    Math.ceil(items / (engine.threads * 8)),
-  );
 }
 
 /** Runs `body` with the few-row operand as contiguous f32 [rows, k]. */

@@ -2,7 +2,6 @@
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /** A latent weight and its grid. */
 export interface FakeQuantOperand {
@@ -33,7 +32,7 @@ export function fakeQuantGrid(
   const { latent, scales, zeros, rows, columns, bits, group, secondGroup } = operand;
   const span = unitRows(secondGroup);
   const items = Math.ceil(rows / span);
-  engine.call(Op.FakeGrid, items, share(engine, items, 8192 / (span * columns)), [
+  engine.call(Op.FakeGrid, items, 8192 / (span * columns), [
     ...[latent, scales, zeros, rows, columns / group, group, secondGroup, span],
     Number(form === "reference"),
   ], [2 ** bits - 1]);
@@ -62,7 +61,7 @@ export function fakeQuantScales(
 ): void {
   const span = unitRows(secondGroup), groups = columns / group;
   const items = Math.ceil(rows / span);
-  engine.call(Op.FakeScales, items, share(engine, items, 1024 / (span * groups)), [
+  engine.call(Op.FakeScales, items, 1024 / (span * groups), [
     ...[starts, growths, scales, rows, groups, secondGroup, span],
   ]);
 }
@@ -76,7 +75,7 @@ export function fakeQuantScaleGradient(
   operand: FakeQuantOperand,
 ): void {
   const { latent, scales, zeros, rows, columns, bits, group } = operand;
-  engine.call(Op.FakeScaleGradient, rows, share(engine, rows, 16384 / columns), [
+  engine.call(Op.FakeScaleGradient, rows, 16384 / columns, [
     ...[latent, seenGradient, growthGradient, starts, scales, zeros, columns / group, group],
   ], [2 ** bits - 1]);
 }
@@ -84,7 +83,7 @@ export function fakeQuantScaleGradient(
 /** seen = s (clamp(rint(latent / s + z)) - z), f32 [rows, columns]. */
 export function fakeQuantSee(engine: Engine, seen: Ptr, operand: FakeQuantOperand): void {
   const { latent, scales, zeros, rows, columns, bits, group } = operand;
-  engine.call(Op.FakeSee, rows, share(engine, rows, 16384 / columns), [
+  engine.call(Op.FakeSee, rows, 16384 / columns, [
     ...[latent, seen, scales, zeros, columns / group, group],
   ], [2 ** bits - 1]);
 }
@@ -97,7 +96,7 @@ export function fakeQuantMask(
   slack: number,
 ): void {
   const { latent, scales, zeros, rows, columns, bits, group } = operand;
-  engine.call(Op.FakeMask, rows, share(engine, rows, 16384 / columns), [
+  engine.call(Op.FakeMask, rows, 16384 / columns, [
     ...[latent, gradient, scales, zeros, columns / group, group],
   ], [2 ** bits - 1, slack]);
 }

@@ -4,7 +4,6 @@ import { badRequest } from "../../src/base/errors.ts";
 import { KeysAs, Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /**
  * How a cache keeps keys and values: `f32` exactly, `int8` as codes with one scale per token and head, in 27 % of the
@@ -67,5 +66,5 @@ export function appendKeysValues(engine: Engine, call: NewKeysValues): void {
   }
   const ints = [keys, values, k, v, position, kvHeads, headDim, keysAs(kind)];
   const least = 16384 / (kvHeads * headDim);
-  engine.call(Op.AppendKeysValues, rows, share(engine, rows, least), ints);
+  engine.call(Op.AppendKeysValues, rows, least, ints);
 }

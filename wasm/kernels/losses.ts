@@ -5,7 +5,6 @@ import { badRequest } from "../../src/base/errors.ts";
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /** Labels index logits: one beyond the vocabulary would read another row. */
 function checkLabels(engine: Engine, labels: Ptr, rows: number, vocab: number): void {
@@ -41,7 +40,7 @@ export function crossEntropy(
   options: CrossEntropy,
 ): void {
   checkLabels(engine, labels, rows, vocab);
-  engine.call(Op.CrossEntropy, rows, share(engine, rows, 8192 / vocab), [
+  engine.call(Op.CrossEntropy, rows, 8192 / vocab, [
     ...[losses, dlogits, logits, labels, vocab],
   ], [options.smoothing, options.weight]);
 }
@@ -56,7 +55,7 @@ export function labelConfidence(
   vocab: number,
 ): void {
   checkLabels(engine, labels, rows, vocab);
-  const grain = share(engine, rows, 8192 / vocab);
+  const grain = 8192 / vocab;
   engine.call(Op.LabelConfidence, rows, grain, [out, logits, labels, vocab]);
 }
 
@@ -85,7 +84,7 @@ export function klBoth(
   vocab: number,
   options: KlBoth,
 ): void {
-  engine.call(Op.KlBoth, rows, share(engine, rows, 4096 / vocab), [
+  engine.call(Op.KlBoth, rows, 4096 / vocab, [
     ...[forward, reverse, dlogits, student, teacher, labels, vocab],
   ], [options.gamma, options.weight]);
 }

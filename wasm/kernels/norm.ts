@@ -4,7 +4,6 @@ import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import { NULL, type Ptr } from "../memory.ts";
 import { NORMED, PLAIN, reduceColumns } from "./columns.ts";
-import { share } from "./share.ts";
 
 /** out[t] = x[t] / sqrt(mean(x[t]²) + eps) · weight, f32 [tokens, dim]. */
 export function rmsNorm(
@@ -16,7 +15,7 @@ export function rmsNorm(
   dim: number,
   eps: number,
 ): void {
-  engine.call(Op.RmsNorm, tokens, share(engine, tokens, Math.ceil(8192 / dim)), [
+  engine.call(Op.RmsNorm, tokens, Math.ceil(8192 / dim), [
     out,
     x,
     weight,
@@ -35,7 +34,7 @@ export function layerNorm(
   dim: number,
   eps: number,
 ): void {
-  const grain = share(engine, tokens, 8192 / dim);
+  const grain = 8192 / dim;
   engine.call(Op.LayerNorm, tokens, grain, [out, x, weight, bias, dim], [eps]);
 }
 
@@ -92,7 +91,7 @@ function backward(
   // Mean and inverse deviation of each token, found once and used again for the weight.
   const moments = engine.memory.allocate(tokens * 8);
   try {
-    const grain = share(engine, tokens, 4096 / dim);
+    const grain = 4096 / dim;
     engine.call(op, tokens, grain, [dx, x, weight, dy, moments, dim], [eps]);
     if (dweight !== NULL) reduceColumns(engine, dweight, dy, x, moments, tokens, dim, NORMED);
     if (dbias !== NULL) reduceColumns(engine, dbias, dy, NULL, NULL, tokens, dim, PLAIN);

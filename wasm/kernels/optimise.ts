@@ -2,7 +2,6 @@
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /** Values per item, as in kernels/optimise.ts. */
 const BLOCK = 1024;
@@ -38,7 +37,7 @@ export function adamw(
   step: AdamW,
 ): void {
   const items = Math.ceil(count / BLOCK);
-  engine.call(Op.AdamW, items, share(engine, items, 4), [param, grad, m, v, count], [
+  engine.call(Op.AdamW, items, 4, [param, grad, m, v, count], [
     ...[step.beta1, 1 - step.beta1, step.beta2, 1 - step.beta2],
     ...[1 - step.lr * step.decay, step.lr / step.correction1],
     ...[1 / Math.sqrt(step.correction2), step.eps, step.gradScale],
@@ -54,5 +53,5 @@ export function signSgd(
   lr: number,
 ): void {
   const items = Math.ceil(count / BLOCK);
-  engine.call(Op.SignSgd, items, share(engine, items, 8), [param, grad, count], [lr]);
+  engine.call(Op.SignSgd, items, 8, [param, grad, count], [lr]);
 }

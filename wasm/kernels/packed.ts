@@ -4,7 +4,6 @@ import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import { NULL, offset, type Ptr } from "../memory.ts";
 import { chooseDot, type Dot, DOT_CODES } from "./packed_dot.ts";
-import { share } from "./share.ts";
 
 /** Where the parts of a packed weight lie; `Layout` of src/formats is one. Offsets and strides are bytes. */
 export interface PackedLayout {
@@ -80,7 +79,7 @@ export function quantizeActivations(
   tokens: number,
   columns: number,
 ): void {
-  const grain = share(engine, tokens, Math.ceil(8192 / columns));
+  const grain = Math.ceil(8192 / columns);
   engine.call(Op.QuantizeActivations, tokens, grain, [out.codes, out.scales, out.sums, x, columns]);
 }
 
@@ -122,7 +121,7 @@ export function packedProduct(
   const ints = weightInts(out, weight, layout.chunks, tokens, DOT_CODES[dot]);
   ints.push(x.codes, x.scales, x.sums, bias);
   const macs = layout.chunks * 512 * tokens;
-  const grain = share(engine, layout.panels, Math.ceil(65536 / macs));
+  const grain = Math.ceil(65536 / macs);
   engine.call(matrix ? Op.PackedMatrix : Op.PackedVector, layout.panels, grain, ints);
 }
 
@@ -143,7 +142,7 @@ export function dequantizeRows(
   const { columns } = weight.layout;
   const ints = weightInts(out, weight, columns, count, 0);
   ints.push(ids, NULL, first);
-  engine.call(Op.DequantizeRows, count, share(engine, count, Math.ceil(8192 / columns)), ints);
+  engine.call(Op.DequantizeRows, count, Math.ceil(8192 / columns), ints);
 }
 
 /** The arguments that describe the weight, in the order of kernels/packed_args.ts. */

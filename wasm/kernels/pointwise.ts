@@ -2,20 +2,21 @@
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /** Values per item, as in kernels/pointwise.ts. */
 const BLOCK = 1024;
+/** Items that are worth a ticket, of additions and of exponentials. */
+const LIGHT = 4, HEAVY = 1;
 
 function flat(
   engine: Engine,
   op: Op,
   pointers: readonly Ptr[],
   count: number,
+  grain: number,
   floats: readonly number[] = [],
 ): void {
-  const items = Math.ceil(count / BLOCK);
-  engine.call(op, items, share(engine, items, 4), [...pointers, count], floats);
+  engine.call(op, Math.ceil(count / BLOCK), grain, [...pointers, count], floats);
 }
 
 /** One f32 per block from the kernel, put together in a fixed order. */
@@ -30,7 +31,7 @@ function reduce(
   if (items === 0) return 0;
   const partial = engine.memory.allocate(items * 4);
   try {
-    engine.call(op, items, share(engine, items, 8), [partial, x, count]);
+    engine.call(op, items, 8, [partial, x, count]);
     return engine.memory.f32(partial, items).reduce(join, 0);
   } finally {
     engine.memory.free(partial);
@@ -39,12 +40,12 @@ function reduce(
 
 /** out = exp(x), relative error below 2e-7; exactly 0 below -87, the value at 88 above 88. In place allowed. */
 export function exponential(engine: Engine, out: Ptr, x: Ptr, count: number): void {
-  flat(engine, Op.Exponential, [out, x], count);
+  flat(engine, Op.Exponential, [out, x], count, HEAVY);
 }
 
 /** out = a + b. In place allowed. */
 export function add(engine: Engine, out: Ptr, a: Ptr, b: Ptr, count: number): void {
-  flat(engine, Op.Add, [out, a, b], count);
+  flat(engine, Op.Add, [out, a, b], count, LIGHT);
 }
 
 /** out += x. */
@@ -54,7 +55,7 @@ export function addInto(engine: Engine, out: Ptr, x: Ptr, count: number): void {
 
 /** out *= factor. */
 export function scaleInto(engine: Engine, out: Ptr, factor: number, count: number): void {
-  flat(engine, Op.Scale, [out, out], count, [factor]);
+  flat(engine, Op.Scale, [out, out], count, LIGHT, [factor]);
 }
 
 /** out = 0, f32. */
@@ -64,17 +65,17 @@ export function zero(engine: Engine, out: Ptr, count: number): void {
 
 /** out = x · Φ(x), the exact (erf) form, absolute error below 5e-7. In place allowed. */
 export function gelu(engine: Engine, out: Ptr, x: Ptr, count: number): void {
-  flat(engine, Op.Gelu, [out, x], count);
+  flat(engine, Op.Gelu, [out, x], count, HEAVY);
 }
 
 /** dx = dy · d/dx gelu(x), `x` being gelu's input. In place (dx = dy) allowed. */
 export function geluBackward(engine: Engine, dx: Ptr, x: Ptr, dy: Ptr, count: number): void {
-  flat(engine, Op.GeluBackward, [dx, x, dy], count);
+  flat(engine, Op.GeluBackward, [dx, x, dy], count, HEAVY);
 }
 
 /** out = silu(gate) · up with silu(g) = g / (1 + exp(-g)). In place allowed. */
 export function swiGlu(engine: Engine, out: Ptr, gate: Ptr, up: Ptr, count: number): void {
-  flat(engine, Op.SwiGlu, [out, gate, up], count);
+  flat(engine, Op.SwiGlu, [out, gate, up], count, HEAVY);
 }
 
 /** Gradients of {@linkcode swiGlu} with respect to gate and up. In place allowed. */
@@ -87,12 +88,12 @@ export function swiGluBackward(
   dy: Ptr,
   count: number,
 ): void {
-  flat(engine, Op.SwiGluBackward, [dgate, dup, gate, up, dy], count);
+  flat(engine, Op.SwiGluBackward, [dgate, dup, gate, up, dy], count, HEAVY);
 }
 
 /** x bounded to [low, high], in place; NaN stays NaN. */
 export function clampInto(engine: Engine, x: Ptr, count: number, low: number, high: number): void {
-  flat(engine, Op.ClampInto, [x], count, [low, high]);
+  flat(engine, Op.ClampInto, [x], count, LIGHT, [low, high]);
 }
 
 /** Sum of squares in a fixed order, the same on any number of threads. */

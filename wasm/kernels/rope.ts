@@ -2,7 +2,6 @@
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import type { Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /**
  * table f32 [tokens, headDim]: for each token the cosines of headDim / 2 angles, then their sines;
@@ -18,7 +17,7 @@ export function ropeTable(
   theta: number,
 ): void {
   const half = headDim / 2;
-  const grain = share(engine, half, 512 / Math.max(1, tokens));
+  const grain = 512 / Math.max(1, tokens);
   engine.call(Op.RopeTable, half, grain, [table, positions, tokens, headDim], [theta]);
 }
 
@@ -36,6 +35,6 @@ export function rope(
   headDim: number,
   inverse: boolean,
 ): void {
-  const grain = share(engine, tokens, 8192 / (heads * headDim));
+  const grain = 8192 / (heads * headDim);
   engine.call(Op.Rope, tokens, grain, [out, x, table, heads, headDim, Number(inverse)]);
 }

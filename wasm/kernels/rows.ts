@@ -2,7 +2,6 @@
 import { Op } from "../abi.ts";
 import type { Engine } from "../engine.ts";
 import { NULL, type Ptr } from "../memory.ts";
-import { share } from "./share.ts";
 
 /** out[i] = table[ids[i]] as f32; ids i32 [count], table f32 or bf16 [any, dim]. Embedding lookup. */
 export function gatherRows(
@@ -14,7 +13,7 @@ export function gatherRows(
   count: number,
   dim: number,
 ): void {
-  const grain = share(engine, count, 16384 / dim);
+  const grain = 16384 / dim;
   engine.call(Op.GatherRows, count, grain, [out, table, Number(kind === "bf16"), ids, dim]);
 }
 
@@ -28,7 +27,7 @@ export function scatterAddRows(
   dim: number,
 ): void {
   const items = Math.ceil(dim / 16);
-  const grain = share(engine, items, 1024 / Math.max(1, count));
+  const grain = 1024 / Math.max(1, count);
   engine.call(Op.ScatterAddRows, items, grain, [table, rows, ids, count, dim]);
 }
 
@@ -41,7 +40,7 @@ export function replaceRows(
   count: number,
   dim: number,
 ): void {
-  engine.call(Op.ReplaceRows, count, share(engine, count, 16384 / dim), [x, rows, at, dim]);
+  engine.call(Op.ReplaceRows, count, 16384 / dim, [x, rows, at, dim]);
 }
 
 /**
@@ -80,7 +79,7 @@ function shuffle(
   dim: number,
   inverse: boolean,
 ): void {
-  const items = tiles * grid / 2, grain = share(engine, items, 8192 / (dim * grid));
+  const items = tiles * grid / 2, grain = 8192 / (dim * grid);
   engine.call(Op.PixelShuffle, items, grain, [shuffled, tokens, grid, dim, Number(inverse)]);
 }
 
@@ -98,7 +97,7 @@ export function assembleTokens(
   tokensPerTile: number,
   dim: number,
 ): void {
-  const items = tiles * tokensPerTile, grain = share(engine, items, 8192 / dim);
+  const items = tiles * tokensPerTile, grain = 8192 / dim;
   engine.call(Op.AssembleTokens, items, grain, [out, patches, cls, positions, tokensPerTile, dim]);
 }
 
@@ -114,7 +113,7 @@ export function assembleTokensBackward(
   dim: number,
 ): void {
   if (dpatches === NULL && dcls === NULL && dpositions === NULL) return;
-  const grain = share(engine, tokensPerTile, 8192 / (dim * Math.max(1, tiles)));
+  const grain = 8192 / (dim * Math.max(1, tiles));
   engine.call(Op.AssembleTokensBackward, tokensPerTile, grain, [
     ...[dpatches, dcls, dpositions, dout, tiles, tokensPerTile, dim],
   ]);
@@ -135,6 +134,6 @@ export function extractPatches(
   std: readonly [number, number, number],
 ): void {
   const items = tiles * Math.floor(imageSize / patch) ** 2;
-  const grain = share(engine, items, 4096 / (3 * patch * patch));
+  const grain = 4096 / (3 * patch * patch);
   engine.call(Op.ExtractPatches, items, grain, [out, pixels, imageSize, patch], [...mean, ...std]);
 }
