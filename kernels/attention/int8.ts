@@ -3,7 +3,7 @@
 // below that of the codes, and i32x4.dot_i16x8_s gives the exact integer on every engine. |sum| <= 127 * 32767 * 256.
 // 8 dot products of 8 products each take 1 load of codes, 2 widenings, 1 load and 4 splats of rows.
 import { VALUE_TILE } from "./layout";
-import { SCORE_ROW, pick } from "./pack";
+import { even, odd, pick, SCORE_ROW } from "./pack";
 import { codes4, inverseOf, inverses, largestOf } from "./round";
 import { lane0, lane1, lane2, lane3 } from "./tiles";
 import { load4 } from "../lanes";
@@ -14,18 +14,6 @@ const MOST: f32 = 32767;
 @inline
 function dot(sum: v128, a: v128, b: v128): v128 {
   return i32x4.add(sum, i32x4.dot_i16x8_s(a, b));
-}
-
-// @ts-ignore: decorator
-@inline
-function even(a: v128, b: v128): v128 {
-  return i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-}
-
-// @ts-ignore: decorator
-@inline
-function odd(a: v128, b: v128): v128 {
-  return i8x16.shuffle(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
 
 /** Scales of four rows' codes; answers what multiplies the rows. */

@@ -18,6 +18,20 @@ export function pick(a: v128, b: v128, high: bool): v128 {
     : i8x16.shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
 }
 
+/** The even lanes of two vectors. */
+// @ts-ignore: decorator
+@inline
+export function even(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+}
+
+/** The odd lanes of two vectors. */
+// @ts-ignore: decorator
+@inline
+export function odd(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+
 // @ts-ignore: decorator
 @inline
 function zip(a: v128, b: v128, high: bool): v128 {

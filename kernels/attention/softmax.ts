@@ -2,7 +2,7 @@
 // sum = sum * factor + Σ exp(s - max), and what was accumulated so far is multiplied by factor = exp(old max - max).
 import { exp1, exp4 } from "../exp";
 import { sumLanes } from "../lanes";
-import { pick, SCORE_ROW } from "./pack";
+import { even, odd, pick, SCORE_ROW } from "./pack";
 import { lane0, lane1, lane2, lane3 } from "./tiles";
 
 /** Below any score: the running maximum before the first key. */
@@ -159,16 +159,4 @@ function acrossMax(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.pmax(pick(a, b, false), pick(a, b, true));
   const cd = f32x4.pmax(pick(c, d, false), pick(c, d, true));
   return f32x4.pmax(even(ab, cd), odd(ab, cd));
-}
-
-// @ts-ignore: decorator
-@inline
-function even(a: v128, b: v128): v128 {
-  return i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-}
-
-// @ts-ignore: decorator
-@inline
-function odd(a: v128, b: v128): v128 {
-  return i8x16.shuffle(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }

@@ -6,10 +6,10 @@ import { type AsideFile, folderOf, writeAside } from "../io/host.ts";
 import { isSameFile, kindIfAllowed, removeFolder } from "../io/host_folder.ts";
 import { type OpenModel, openModel } from "../models/open.ts";
 import { writePacked } from "../models/packed_file.ts";
-import { linearsOf, partsOf, vectorsOf, type Vlm } from "../models/vlm.ts";
-import { byteLength } from "../tensor/tensor.ts";
+import type { Vlm } from "../models/vlm.ts";
 import { Fingerprint } from "../train/fingerprint.ts";
-import { Engine, type EngineOptions, kernels } from "../../wasm/mod.ts";
+import { Engine, type EngineOptions } from "../../wasm/mod.ts";
+import { checksumsOf } from "./checksums.ts";
 import { chooseRecipe, type RecipeChoice } from "./choose.ts";
 import { Journal } from "./journal.ts";
 import {
@@ -160,7 +160,7 @@ async function resources(
   }
   let teacher: Promise<Vlm> | undefined;
   const keeps = work !== undefined || options.shelf !== undefined;
-  const weights = keeps ? weightsOf(engine, vlm) : new Uint32Array();
+  const weights = keeps ? checksumsOf(engine, vlm) : new Int32Array();
   const print = (what: unknown) =>
     fingerprintOf(open, weights, what, calibration, examples?.fingerprint ?? "", seed);
   return {
@@ -204,29 +204,17 @@ function beginnings({ recipe: { stages }, weights }: Plan): unknown[] {
   });
 }
 
-/** A checksum of every weight and vector. */
-function weightsOf(engine: Engine, vlm: Vlm): Uint32Array {
-  const tensors = partsOf(vlm).flatMap((part) => [
-    ...linearsOf(part).flatMap(({ weight }) => weight.kind === "dense" ? [weight.tensor] : []),
-    ...vectorsOf(part).map(({ tensor }) => tensor),
-  ]);
-  return kernels.checksums(
-    engine,
-    tensors.map((tensor) => ({ ptr: tensor.ptr, bytes: byteLength(tensor) })),
-  );
-}
-
 /** Changes when the recipe, the model's files or the data differ. */
 function fingerprintOf(
   open: OpenModel,
-  weights: Uint32Array,
+  weights: Int32Array,
   what: unknown,
   calibration: CalibrationRequests | undefined,
   examples: string,
   seed: number,
 ): string {
   const fingerprint = new Fingerprint().add(JSON.stringify([what, seed, examples]))
-    .add(new Int32Array(weights.buffer));
+    .add(weights);
   for (const [file, text] of open.assets.texts) fingerprint.add(file).add(text);
   const { requests = [], pictures = [], texts = [] } = calibration ?? {};
   for (const kind of [requests, pictures, texts]) {

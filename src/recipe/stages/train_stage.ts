@@ -2,8 +2,8 @@
 // that belongs to exactly this run. Resuming after any step ends in the same bits as not having stopped.
 import { badRequest } from "../../base/errors.ts";
 import type { Linear } from "../../formats/weight.ts";
-import { linearsOf, partsOf, vectorsOf, type Vlm } from "../../models/vlm.ts";
-import { byteLength, type Tensor } from "../../tensor/tensor.ts";
+import { linearsOf, type Vlm } from "../../models/vlm.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import type { ExampleSource } from "../../train/batch.ts";
 import type { FakeQuant } from "../../train/fake_quant.ts";
 import { Features } from "../../train/features.ts";
@@ -15,7 +15,8 @@ import { Teacher } from "../../train/teacher.ts";
 import { unpackMeanwhile } from "../../train/trainable.ts";
 import { TrainedTower } from "../../train/tower.ts";
 import { type StepReport, train } from "../../train/trainer.ts";
-import { type Engine, kernels } from "../../../wasm/mod.ts";
+import type { Engine } from "../../../wasm/mod.ts";
+import { checksumsOf } from "../checksums.ts";
 import { loopSettings, type TrainingSettings } from "./settings.ts";
 
 /** A model that a stage changes in place; the engine that it lives in. */
@@ -144,7 +145,7 @@ function fingerprintOf(
   );
   print.add(engine.build);
   for (const model of teacher ? [vlm, teacher] : [vlm]) {
-    print.add(checksums(engine, model));
+    print.add(checksumsOf(engine, model));
   }
   return print.text;
 }
@@ -158,21 +159,5 @@ function teacherPrint(
 ): string {
   const together = JSON.stringify({ batch, seed });
   return new Fingerprint().add(together).add(examples.fingerprint).add(engine.build)
-    .add(checksums(engine, teacher)).text;
-}
-
-/** Of all weights and vectors. */
-function checksums(engine: Engine, vlm: Vlm): Int32Array {
-  const tensors = partsOf(vlm).flatMap((part) => [
-    ...linearsOf(part).map(({ weight }) =>
-      weight.kind === "packed"
-        ? weight.blob
-        : weight.kind === "dense"
-        ? weight.tensor
-        : weight.latent
-    ),
-    ...vectorsOf(part).map(({ tensor }) => tensor),
-  ]);
-  const spans = tensors.map((tensor) => ({ ptr: tensor.ptr, bytes: byteLength(tensor) }));
-  return Int32Array.from(kernels.checksums(engine, spans));
+    .add(checksumsOf(engine, teacher)).text;
 }
