@@ -48,7 +48,7 @@ export function estimateText(estimate: Estimate | string): string {
   return `\nEstimated from a sample of the work, tried in ${
     duration(1000 * sampleSeconds)
   } on this ` +
-    `machine with ${threads} threads; it may well be off by half:\n\n` +
+    `machine with ${threads} threads; it may well be off by half. The program itself takes about 150 MiB more:\n\n` +
     `${table(rows, [1, 2])}${problems.length > 0 ? `\n${problems.join("")}` : ""}`;
 }
 

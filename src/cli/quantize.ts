@@ -208,7 +208,7 @@ export const quantize: Verb = {
         const ms = performance.now() - start;
         say(
           `\nWrote ${output}: ${bytesText(fileBytes)} in ${duration(ms)}, ` +
-            `${bytesText(peakMemory)} of memory.\n`,
+            `at most ${bytesText(peakMemory)} for weights and activations.\n`,
         );
         const report = await reporter?.finish(output, done);
         if (wanted) say(`Wrote ${wanted.html} and ${wanted.json}.\n`);

@@ -23,7 +23,7 @@ import {
   outsideBlocks,
   refitSeconds,
   roundingSeconds,
-  trainingSeconds,
+  trainingCost,
 } from "./sample_work.ts";
 import type { SampleData, Trial } from "./sample_feed.ts";
 import { openExamples } from "./stages/examples.ts";
@@ -74,8 +74,10 @@ export interface Estimate {
   readonly sampleSeconds: number;
 }
 
-/** Records of each kind in the sample. */
+/** Records of each kind to calibrate with in the sample. */
 const SAMPLE = 16;
+/** Most conversations to train on in the sample; memory grows with those that go through the model at once. */
+const EXAMPLES = 64;
 const BUDGET = 60;
 /** Products of one tile from which on it is a lot of work. */
 const HEAVY_TILE = 1e10;
@@ -168,7 +170,7 @@ async function readSample(
   }
   const batch = Math.max(...training.map(({ batch }) => batch));
   const all = everRead(recipe, data, seed).length;
-  const items = sampleItems(data, { seed, count: Math.min(batch, SAMPLE, data.length) });
+  const items = sampleItems(data, { seed, count: Math.min(batch, EXAMPLES, data.length) });
   const read = async (maxTiles?: number) =>
     await openExamples(items, open.assets, vlm.input, { maxBadShare: 1, signal, maxTiles });
   const begin = performance.now();
@@ -233,7 +235,9 @@ async function tryStage(
       seconds += found.seconds;
       states = found.states;
     }
-    seconds += await trainingSeconds(trial, stage, examples!, teacher, much);
+    const found = await trainingCost(trial, stage, examples!, teacher, much);
+    seconds += found.seconds;
+    states = Math.max(states, found.kept);
   }
   return { seconds, states };
 }

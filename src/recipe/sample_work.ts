@@ -8,6 +8,8 @@ import { packLinear, replaceWeight } from "../quant/pack_linear.ts";
 import { roundClipped, roundToNearest } from "../quant/round.ts";
 import { bytesOf, freeTensor, heapTensor } from "../tensor/tensor.ts";
 import type { ExampleSource } from "../train/batch.ts";
+import { FEATURE_BYTES } from "../train/features.ts";
+import { logitBytes, rowsOf } from "../train/teacher.ts";
 import type { Engine } from "../../wasm/mod.ts";
 import { quantizeBlocks } from "./blocks.ts";
 import { copyIn } from "./feed.ts";
@@ -15,6 +17,7 @@ import { projections, refitProjector } from "./projector.ts";
 import { equalizes, rulesOf, type Stage } from "./recipe.ts";
 import { type Fed, feedOf, type SampleData, type Trial, visionFed } from "./sample_feed.ts";
 import { clipPart } from "./stages/clip.ts";
+import { PIXEL_BYTES } from "./stages/examples.ts";
 import { trainStage } from "./training.ts";
 
 /** Rows of the small and the large sample that a block is tried on. */
@@ -141,17 +144,20 @@ export async function clipSeconds(
   }
 }
 
-/** Seconds of a training stage that will have `all` conversations of `tokens` tokens each, by some of them. */
-export async function trainingSeconds(
+/**
+ * Seconds of a training stage that will have `all` conversations of `tokens` tokens each, by some of them; and bytes of
+ * pixels and of the frozen tower's features that it keeps beside the shared memory.
+ */
+export async function trainingCost(
   trial: Trial,
   stage: Stage,
   examples: ExampleSource,
   teacher: () => Promise<Vlm>,
   { all, tokens }: { readonly all: number; readonly tokens: number },
-): Promise<number> {
+): Promise<{ seconds: number; kept: number }> {
   const { engine, vlm, formats, signal } = trial;
   const { steps, batch } = stage.training!;
-  if (steps === 0) return 0;
+  if (steps === 0) return { seconds: 0, kept: 0 };
   const training = { ...stage.training!, steps: Math.min(3, steps), batch: examples.length };
   const parts = partsOf(vlm).filter(({ name }) => rulesOf(stage).some(({ part }) => part === name));
   const inside = new Set(
@@ -172,7 +178,24 @@ export async function trainingSeconds(
   const had = Array.from({ length: examples.length }, (_, i) => examples.prompt(i).ids.length)
     .reduce((sum, length) => sum + length, 0);
   const seen = Math.min(all, steps * batch);
-  return rest + (steps * step * batch + Math.max(0, seeing) * seen) * tokens / had;
+  const seconds = rest + (steps * step * batch + Math.max(0, seeing) * seen) * tokens / had;
+  return { seconds, kept: keptBytes(vlm, stage, examples, all) };
+}
+
+/** Bytes that training on `all` conversations like these keeps: pixels, a frozen tower's features, a teacher's logits. */
+function keptBytes(vlm: Vlm, stage: Stage, examples: ExampleSource, all: number): number {
+  const { steps, batch, distill, match, mask, teacherTop } = stage.training!;
+  const seen = Math.min(all, steps * batch);
+  const images = Array.from({ length: examples.length }, (_, i) => examples.images(i)).flat();
+  const tiles = images.reduce((sum, { count }) => sum + count, 0) / examples.length;
+  const pixels = images.reduce((sum, { data }) => sum + data.length, 0) / examples.length;
+  const { tokensPerTile } = vlm.input;
+  const features = 4 * tiles * tokensPerTile * vlm.projector.linears[0]!.columns;
+  const frozen = rulesOf(stage).every(({ part }) => part !== "vision");
+  const rows = Math.ceil(seen * rowsOf(examples, mask) / examples.length);
+  return Math.min(PIXEL_BYTES, all * pixels) +
+    (frozen ? Math.min(FEATURE_BYTES, seen * features) : 0) +
+    (distill !== 0 || match !== 0 ? logitBytes(rows, vlm.language.head.rows, teacherTop) : 0);
 }
 
 /** Seconds of fitting the projector. */

@@ -134,7 +134,11 @@ function facts({ plan, accuracy, timings, stages, peakMemory }: RunReport): Mark
     });
   }
   if (peakMemory !== undefined) {
-    list.push({ name: "Memory", value: numeral(peakMemory, bytesText), more: "at its peak" });
+    list.push({
+      name: "Memory",
+      value: numeral(peakMemory, bytesText),
+      more: "for weights and activations, at its peak",
+    });
   }
   return tag(
     "dl",
@@ -158,7 +162,9 @@ function runSection(report: RunReport): Markup {
     if (machine.host !== undefined) rows.push(["host", machine.host]);
   }
   for (const { name, seconds } of timings) rows.push([name, numeral(seconds, secondsText)]);
-  if (peakMemory !== undefined) rows.push(["peak memory", numeral(peakMemory, bytesText)]);
+  if (peakMemory !== undefined) {
+    rows.push(["most memory for weights and activations", numeral(peakMemory, bytesText)]);
+  }
   if (file) rows.push(["file", file.name], ["file's size", numeral(file.bytes, bytesText)]);
   return sequence(
     table("Circumstances", [{ name: "what" }, { name: "value", left: true }], rows),

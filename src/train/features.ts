@@ -10,8 +10,8 @@ import { lookAt } from "./forward.ts";
 
 /** Rows of the tower that go through it at once: bounds the memory of the pass. */
 const TOWER_ROWS = 4200;
-/** Most bytes kept. */
-const KEPT_BYTES = 1 << 30;
+/** Most bytes of features that are kept, unless told otherwise. */
+export const FEATURE_BYTES: number = 1 << 30;
 
 /** How features are computed. */
 export interface FeatureOptions {
@@ -67,7 +67,7 @@ export class Features {
 
   /** Computes an example and its companions; those that are wanted now go into `found` even if they cannot be kept. */
   #compute(example: number, wanted: readonly number[], found: Map<number, Float32Array>): void {
-    const { companions, limit = KEPT_BYTES } = this.#options;
+    const { companions, limit = FEATURE_BYTES } = this.#options;
     const together = companions(example).filter((other) =>
       this.#examples.prompt(other).images.length > 0
     );

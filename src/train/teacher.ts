@@ -38,8 +38,22 @@ export interface TopRows {
   readonly rest?: Float32Array;
 }
 
-const KEPT_BYTES = 2 ** 30;
+/** Most bytes of logits that are kept, unless told otherwise. */
+const LOGIT_BYTES = 2 ** 30;
 const USUAL_TOP = 256;
+
+/** Logits that are kept of each of `rows` rows. */
+function topOf(rows: number, vocab: number, top: number | "auto", limit: number): number {
+  if (top === "auto") top = rows * vocab * 4 <= limit ? vocab : USUAL_TOP;
+  return Math.min(vocab, top);
+}
+
+/** About how many bytes of memory the logits of so many rows will take. */
+export function logitBytes(rows: number, vocab: number, top: number | "auto"): number {
+  const kept = topOf(rows, vocab, top, LOGIT_BYTES);
+  // Ids, too, unless all are kept.
+  return Math.min(LOGIT_BYTES, rows * (kept === vocab ? 4 * kept : 8 * kept + 4));
+}
 
 /** A full-precision model that shows a student what to say. */
 export class Teacher {
@@ -57,7 +71,7 @@ export class Teacher {
 
   /** Nothing is computed yet. */
   constructor(engine: Engine, vlm: Vlm, examples: ExampleSource, options: TeacherOptions) {
-    const { companions, top = "auto", limit = KEPT_BYTES } = options;
+    const { companions, top = "auto", limit = LOGIT_BYTES } = options;
     this.#engine = engine;
     this.#vlm = vlm;
     this.#examples = examples;
@@ -69,18 +83,10 @@ export class Teacher {
     if (top !== "auto" && !(Number.isInteger(top) && top >= 1)) {
       throw badRequest(`The teacher's logits kept per token must be a whole number, not ${top}.`);
     }
-    this.#top = Math.min(vocab, top === "auto" ? this.#fitting(vocab, limit) : top);
+    this.#top = topOf(rowsOf(examples, options.mask), vocab, top, limit);
     this.#limit = limit;
     const { folder, mask } = options;
     this.#files = folder && new TeacherFiles(folder, `${mask}, ${this.#top} of ${vocab}`);
-  }
-
-  #fitting(vocab: number, limit: number): number {
-    let rows = 0;
-    for (let i = 0; i < this.#examples.length; i++) {
-      rows += batchOf([this.#examples.prompt(i)], this.#options.mask).rows.length;
-    }
-    return rows * vocab * 4 <= limit ? vocab : USUAL_TOP;
   }
 
   /** Logits [rows, vocabulary] of some examples, in the order of `batchOf` over them. */
@@ -181,6 +187,15 @@ export class Teacher {
     this.#features.free();
     this.#ops.free();
   }
+}
+
+/** Rows of logits that losses read, of all examples. */
+export function rowsOf(examples: ExampleSource, mask: Mask): number {
+  let rows = 0;
+  for (let i = 0; i < examples.length; i++) {
+    rows += batchOf([examples.prompt(i)], mask).rows.length;
+  }
+  return rows;
 }
 
 /** The `top` largest logits of each row [vocab] and the level of the rest, which keeps each row's partition sum. */

@@ -28,7 +28,8 @@ export interface ExampleOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const KEPT_BYTES = 2 ** 28;
+/** Most bytes of pixels that are kept, unless told otherwise. */
+export const PIXEL_BYTES: number = 2 ** 28;
 
 /** Examples and the records that could not become one. */
 export interface Examples extends ExampleSource {
@@ -48,7 +49,7 @@ export async function openExamples(
       tileImage(decodeImage(bytes, name), tileOptions(input, options.maxTiles))
     );
   const good: { item: ChatItem; prompt: TrainingPrompt; tiles?: Tiles[] }[] = [];
-  let room = options.keptBytes ?? KEPT_BYTES;
+  let room = options.keptBytes ?? PIXEL_BYTES;
   const bad: BadRecord[] = [];
   const fingerprint = new Fingerprint();
   for (const [i, item] of items.entries()) {
