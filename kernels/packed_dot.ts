@@ -109,24 +109,31 @@ export function pairBytes(bits: i32): usize {
   return bits == 2 ? 64 : bits == 3 ? 96 : bits == 4 ? 128 : 256;
 }
 
-// Unpacking to bytes, for products with many tokens: 8 vectors, one per word, each moved by `shift`.
+// Unpacking to bytes, for products with many tokens: 8 vectors, each moved by `shift`. One per word; or with `slabs` one per
+// four columns of a slab, the even slab's four first, so that a sum of 32 bits never crosses from one slab to the other.
 
 // @ts-ignore: decorator
 @inline
-function put(out: usize, word: usize, codes: v128, shift: v128): void {
-  v128.store(out + 16 * word, i8x16.add(codes, shift));
+function putTwo(out: usize, two: usize, first: v128, second: v128, shift: v128, slabs: bool): void {
+  const a = i8x16.add(first, shift), b = i8x16.add(second, shift);
+  if (slabs) {
+    v128.store(out + 16 * two, v128.shuffle<i16>(a, b, 0, 8, 2, 10, 4, 12, 6, 14));
+    v128.store(out + 16 * two, v128.shuffle<i16>(a, b, 1, 9, 3, 11, 5, 13, 7, 15), 64);
+  } else {
+    v128.store(out + 32 * two, a);
+    v128.store(out + 32 * two, b, 16);
+  }
 }
 
 /** Writes the 8 words of one pair and quad as bytes, code + shift. */
 // @ts-ignore: decorator
 @inline
-export function unpackPair(bits: i32, codes: usize, quad: usize, out: usize, shift: v128): void {
+export function unpackPair(bits: i32, codes: usize, quad: usize, out: usize, shift: v128, slabs: bool): void {
   const mask = lowMask(bits);
   if (bits == 4) {
     for (let i: usize = 0; i < 4; i++) {
       const x = v128.load(codes + 64 * quad + 16 * i);
-      put(out, 2 * i, v128.and(x, mask), shift);
-      put(out, 2 * i + 1, v128.and(i16x8.shr_u(x, 4), mask), shift);
+      putTwo(out, i, v128.and(x, mask), v128.and(i16x8.shr_u(x, 4), mask), shift, slabs);
     }
     return;
   }
@@ -144,9 +151,7 @@ export function unpackPair(bits: i32, codes: usize, quad: usize, out: usize, shi
       d = v128.or(d, v128.and(i16x8.shr_u(bit, 1), four));
       bit = i16x8.shr_u(bit, 4);
     }
-    put(out, 4 * i, a, shift);
-    put(out, 4 * i + 1, b, shift);
-    put(out, 4 * i + 2, c, shift);
-    put(out, 4 * i + 3, d, shift);
+    putTwo(out, 2 * i, a, b, shift, slabs);
+    putTwo(out, 2 * i + 1, c, d, shift, slabs);
   }
 }

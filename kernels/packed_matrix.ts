@@ -5,6 +5,7 @@ import { A, BLOCK_CHUNKS, BLOCK_PAIRS, Dot, num, place } from "./packed_args";
 import { pairBytes, unpackPair } from "./packed_dot";
 import { finish } from "./packed_finish";
 import { decodeScales, PAIR_SCALES } from "./packed_scales";
+import { slabs1, slabs4 } from "./packed_slabs";
 import { tile1, tile4 } from "./packed_tile";
 
 /** Tokens whose partial sums are kept while a panel's columns go by. */
@@ -21,11 +22,11 @@ function shiftOf(zeros: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function unpackAs(bits: i32, codes: usize, pairs: i32, scratch: usize): void {
+function unpackAs(bits: i32, codes: usize, pairs: i32, scratch: usize, slabs: bool): void {
   let scales = scratch, out = scratch + BYTES_AT;
   for (let pair = 0; pair < pairs; pair++) {
-    unpackPair(bits, codes, 0, out, shiftOf(v128.load(scales, 32)));
-    unpackPair(bits, codes, 1, out + 128, shiftOf(v128.load(scales, 48)));
+    unpackPair(bits, codes, 0, out, shiftOf(v128.load(scales, 32)), slabs);
+    unpackPair(bits, codes, 1, out + 128, shiftOf(v128.load(scales, 48)), slabs);
     codes += pairBytes(bits);
     scales += PAIR_SCALES;
     out += 256;
@@ -34,14 +35,21 @@ function unpackAs(bits: i32, codes: usize, pairs: i32, scratch: usize): void {
 
 function unpack(codes: usize, pairs: i32, scratch: usize): void {
   const bits = num(A.Bits);
-  if (bits == 2) unpackAs(2, codes, pairs, scratch);
-  else if (bits == 3) unpackAs(3, codes, pairs, scratch);
-  else unpackAs(4, codes, pairs, scratch);
+  if (bits == 2) unpackAs(2, codes, pairs, scratch, false);
+  else if (bits == 3) unpackAs(3, codes, pairs, scratch, false);
+  else unpackAs(4, codes, pairs, scratch, false);
+}
+
+function unpackSlabs(codes: usize, pairs: i32, scratch: usize): void {
+  const bits = num(A.Bits);
+  if (bits == 2) unpackAs(2, codes, pairs, scratch, true);
+  else if (bits == 3) unpackAs(3, codes, pairs, scratch, true);
+  else unpackAs(4, codes, pairs, scratch, true);
 }
 
 // @ts-ignore: decorator
 @inline
-function matrix(dot: Dot, begin: i32, end: i32, scratch: usize): void {
+function matrix(dot: Dot, slabs: bool, begin: i32, end: i32, scratch: usize): void {
   const chunks = num(A.Chunks), tokens = num(A.Tokens), stride = <usize> chunks << 6;
   for (let panel = begin; panel < end; panel++) {
     const codes = place(A.Codes) + <usize> panel * <usize> num(A.PanelCodes);
@@ -53,15 +61,23 @@ function matrix(dot: Dot, begin: i32, end: i32, scratch: usize): void {
         const size = min(BLOCK_CHUNKS, chunks - block);
         if (base == 0 || chunks > BLOCK_CHUNKS) {
           decodeScales(panel, 2 * block, 2 * size, scratch);
-          unpack(codes + <usize> (2 * block) * pairCodes, 2 * size, scratch);
+          const from = codes + <usize> (2 * block) * pairCodes;
+          if (slabs) unpackSlabs(from, 2 * size, scratch);
+          else unpack(from, 2 * size, scratch);
         }
         for (let token = 0; token < count;) {
           const at = <usize> (base + token) * <usize> chunks + <usize> block;
           const a = place(A.Activations) + (at << 6), sums = place(A.Sums) + (at << 3);
           const factors = place(A.ActivationScales) + (at << 2), y = partial + (<usize> token << 5);
           const u = scratch + BYTES_AT, many = token + 4 <= count;
-          if (many) tile4(dot, u, scratch, a, stride, sums, factors, size, y);
-          else tile1(dot, u, scratch, a, sums, factors, size, y);
+          if (slabs) {
+            if (many) slabs4(u, scratch, a, stride, sums, factors, size, y);
+            else slabs1(u, scratch, a, sums, factors, size, y);
+          } else if (many) {
+            tile4(dot, u, scratch, a, stride, sums, factors, size, y);
+          } else {
+            tile1(dot, u, scratch, a, sums, factors, size, y);
+          }
           token += many ? 4 : 1;
         }
       }
@@ -76,20 +92,25 @@ function matrix(dot: Dot, begin: i32, end: i32, scratch: usize): void {
 // Functions of their own as in packed_variants.ts. Arguments: packed_args.ts, bits 2, 3 or 4. Items: panels.
 
 function matrix_wide(begin: i32, end: i32, scratch: usize): void {
-  matrix(Dot.Wide, begin, end, scratch);
+  matrix(Dot.Wide, false, begin, end, scratch);
 }
 
 function matrix_pairs(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Pairs, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Pairs, false, begin, end, scratch);
 }
 
 function matrix_quads(begin: i32, end: i32, scratch: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Quads, begin, end, scratch);
+  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Quads, false, begin, end, scratch);
+}
+
+function matrix_slabs(begin: i32, end: i32, scratch: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) matrix(Dot.Quads, true, begin, end, scratch);
 }
 
 export function packed_matrix(begin: i32, end: i32, scratch: usize): void {
   const dot: Dot = num(A.Dot);
-  if (dot == Dot.Quads) matrix_quads(begin, end, scratch);
+  if (dot == Dot.Quads && num(A.Group) % 32 == 0) matrix_quads(begin, end, scratch);
+  else if (dot == Dot.Quads) matrix_slabs(begin, end, scratch);
   else if (dot == Dot.Pairs) matrix_pairs(begin, end, scratch);
   else matrix_wide(begin, end, scratch);
 }

@@ -25,7 +25,7 @@ function scaled(dot: Dot, acc: v128, d: v128, m: v128): v128 {
 /** y + sum * factor: the end of a chunk. */
 // @ts-ignore: decorator
 @inline
-function collect(y: v128, acc: v128, factor: v128): v128 {
+export function collect(y: v128, acc: v128, factor: v128): v128 {
   return f32x4.add(y, f32x4.mul(f32x4.convert_i32x4_s(acc), factor));
 }
 

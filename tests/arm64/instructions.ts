@@ -14,7 +14,7 @@ const CORES = [["cortex-a72", "cortex-a72", 3], ["cortex-a76", "neoverse-n1", 4]
 const FUNCTIONS = [
   ...["pairs2_banded16", "pairs2_chunks", "quads2_chunks", "pairs3_banded16"],
   ...["pairs4_banded32", "quads4_banded32", "pairs4_symmetric32", "quads4_symmetric32"],
-  ...["pairs8_chunks", "quads8_chunks", "matrix_pairs", "matrix_quads"],
+  ...["pairs8_chunks", "quads8_chunks", "matrix_pairs", "matrix_quads", "matrix_slabs"],
 ];
 
 /** Function names of the relaxed build by index. */

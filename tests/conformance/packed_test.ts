@@ -52,8 +52,8 @@ function checkProduct(engine: Engine, name: string, all: ReturnType<typeof produ
   const pb = buffers.put(bias);
   const out = buffers.room(plain.length);
   const view = engine.memory.f32(out, plain.length);
-  for (const dot of kernels.dotsOf(engine, layout.groupColumns % 32 === 0)) {
-    for (const unpackFirst of [false, true]) {
+  for (const unpackFirst of [false, true]) {
+    for (const dot of kernels.dotsOf(engine, layout.groupColumns % 32 === 0, unpackFirst)) {
       const path = `${what}, ${dot}${unpackFirst ? ", unpacked first" : ""}`;
       kernels.packedProduct(engine, out, operand, activations, tokens, NULL, { dot, unpackFirst });
       assertBits(view, plain, path);

@@ -6,7 +6,7 @@ import { offset } from "../memory.ts";
 
 /**
  * How codes and activations are multiplied: `wide` widens bytes to 16 bits (any SIMD), `pairs` is the relaxed dot to
- * 16 bits, `quads` the relaxed dot to 32 bits (only where 32 neighbouring columns share a group).
+ * 16 bits, `quads` the relaxed dot to 32 bits (few tokens: only where 32 neighbouring columns share a group).
  */
 export type Dot = "wide" | "pairs" | "quads";
 
@@ -28,10 +28,13 @@ const choices: WeakMap<Engine, Choices> = new WeakMap();
 /** Uses after which to measure again: the first timing may have run code that was not optimised yet. */
 const AGAIN = [100, 1000];
 
-/** The variants that an engine's build can run on groups that are multiples of 32 columns (`shared`) or others. */
-export function dotsOf(engine: Engine, shared: boolean): Dot[] {
+/**
+ * The variants that an engine's build can run on groups that are multiples of 32 columns (`shared`) or others, token by
+ * token or with codes unpacked first (`matrix`).
+ */
+export function dotsOf(engine: Engine, shared: boolean, matrix: boolean = false): Dot[] {
   if (engine.build !== "relaxed") return ["wide"];
-  return shared ? ["pairs", "quads", "wide"] : ["pairs", "wide"];
+  return shared || matrix ? ["pairs", "quads", "wide"] : ["pairs", "wide"];
 }
 
 /** The fastest variant for a product; the first call on an engine and two later ones measure for a few ms. */
@@ -79,8 +82,10 @@ function measure(engine: Engine, matrix: boolean): Choice {
         best[dot] = Math.min(best[dot], performance.now() - start);
       }
     }
-    const split: Dot = best.pairs <= best.wide ? "pairs" : "wide";
-    return { split, shared: best.quads < CLEARLY * best[split] ? "quads" : split };
+    const sixteen: Dot = best.pairs <= best.wide ? "pairs" : "wide";
+    const shared = best.quads < CLEARLY * best[sixteen] ? "quads" : sixteen;
+    // With codes unpacked, other groups take the same dots and twice as many scales.
+    return { split: matrix ? shared : sixteen, shared };
   } finally {
     engine.memory.free(base);
   }
