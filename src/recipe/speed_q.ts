@@ -52,7 +52,7 @@ const TAUGHT: Partial<TrainingSettings> = { label: 0, scales: "kept", slack: 0.5
 
 /** The fewer bits, the more there is to learn. */
 function taughtAt(bits: number): Partial<TrainingSettings> {
-  return bits >= 4 ? { steps: 80, lr: 5e-5 } : { steps: bits === 3 ? 80 : 160, lr: 1e-4 };
+  return bits >= 3 ? { steps: 80, lr: 5e-5 } : { steps: 160, lr: 1e-4 };
 }
 
 /** Linears that the paper's clip search covers: all but queries and keys. */
