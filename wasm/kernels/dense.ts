@@ -38,16 +38,16 @@ export interface Gemm {
 /** The register tile of kernels/tile.ts. */
 const TILE_ROWS = 5;
 const TILE_COLUMNS = 8;
-/**
- * Largest block: 256 steps of both packed operands and the block of out take 620 KB, which leaves room in a second-level
- * cache of 1 MB; and blocks of a millisecond or two even out threads of different speed.
- */
-const MOST_ROWS = 180;
-const MOST_COLUMNS = 256;
+/** Largest block: 256 steps of both packed operands and the edge tile fit the 1 MiB of scratch. */
+const MOST_ROWS = 340;
+const MOST_COLUMNS = 512;
 /** Up to here reading B in place beats packing it. */
 const FEW = 3;
 /** Multiply-adds that are worth handing to another thread. */
 const WORTH_SHARING = 32768;
+/** Blocks per thread, if each is a millisecond's work: they even out threads of different speed. Small ones cost packing. */
+const MOST_BLOCKS = 12, LEAST_BLOCKS = 4;
+const MILLISECOND = 2 ** 25;
 
 /** out = A · B (+ bias) (+ out). Bits depend on the sizes and strides, never on the number of threads. */
 export function gemm(engine: Engine, product: Gemm): void {
@@ -78,7 +78,11 @@ function blocks(m: number, n: number, threads: number, products: number): [numbe
   const up = (size: number, parts: number, tile: number) =>
     Math.ceil(Math.ceil(size / parts) / tile) * tile;
   let rowParts = Math.ceil(m / MOST_ROWS), columnParts = Math.ceil(n / MOST_COLUMNS);
-  const wanted = threads === 1 ? 1 : Math.min(threads * 4, Math.ceil(products / WORTH_SHARING));
+  const even = Math.max(
+    threads * LEAST_BLOCKS,
+    Math.min(threads * MOST_BLOCKS, products / MILLISECOND),
+  );
+  const wanted = threads === 1 ? 1 : Math.min(even, Math.ceil(products / WORTH_SHARING));
   for (;;) {
     const rows = up(m, rowParts, TILE_ROWS), columns = up(n, columnParts, TILE_COLUMNS);
     if (rowParts * columnParts >= wanted) return [rows, columns];
